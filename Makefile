@@ -1,0 +1,63 @@
+# Every target makes its own environment in .venv on first use: `make app` is all that a newcomer needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+# Taken from requirements.txt, so that a version stands in one place.
+TORCH := $(shell grep '^torch==' requirements.txt)
+TORCHVISION := $(shell grep '^torchvision==' requirements.txt)
+
+EXAMPLE = $(firstword $(sort $(wildcard assets/examples/*.jpg assets/examples/*.png assets/examples/*.webp)))
+EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
+
+export GRADIO_ANALYTICS_ENABLED = False
+export HF_HUB_DISABLE_TELEMETRY = 1
+
+.PHONY: app test lint smoke system
+.DEFAULT_GOAL := app
+
+app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
+	$(BIN)/python app.py
+
+test: $(VENV)/.dev system  ## the whole test suite
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+smoke: $(VENV)/.app  ## does it work at all? the imports, then one picture from the command line
+	$(BIN)/python -c "import sseg, timm; from transformers import MaskFormerModel; print('sseg', sseg.__version__)"
+	$(BIN)/python -m sseg segment "$(EXAMPLE)" --phrases "dog, grass, water, road"
+
+# torch comes first, and torchvision without its dependencies: pip then keeps a torch that was built for this machine
+# instead of fetching the one that a torchvision wheel was built with.
+$(VENV)/.app: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV): a few minutes the first time"
+	$(PIP) $(TORCH)
+	$(PIP) --no-deps $(TORCHVISION)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.app
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+# The browser and the emoji font that some tests need: fetched where this user may install Debian packages.
+system:
+	@missing=""; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	test -e $(EMOJI_FONT) || missing="$$missing fonts-noto-color-emoji"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+		echo "Installing$$missing"; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing; } \
+			>/dev/null || true; \
+	fi; \
+	command -v chromium >/dev/null \
+		|| echo "No chromium here: the tests marked 'browser' are left out (Debian: apt-get install chromium)"; \
+	test -e $(EMOJI_FONT) \
+		|| echo "No $(EMOJI_FONT): the tests marked 'font' are left out (Debian: apt-get install fonts-noto-color-emoji)"

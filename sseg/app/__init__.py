@@ -1,0 +1,43 @@
+"""The browser page. `main` is what `python app.py` runs."""
+
+import argparse
+import logging
+import os
+import sys
+
+from sseg.errors import SSegError
+
+
+def main(argv=None) -> int:
+    """Load weights, serve the page until Ctrl-C. Returns the exit code: 2 after one sentence if it cannot start."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Segment pictures by free text in a browser page.")
+    parser.add_argument("--weights", default="mini", help="mini, a folder, or owner/name@revision (default: mini)")
+    parser.add_argument("--port", type=int, default=7860, help="default: 7860")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    try:
+        segmenter, folder = _load(arguments.weights)
+        from sseg.app.build import build, options
+
+        build(segmenter, folder).launch(**options(arguments.host, arguments.port))
+    except SSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        if "empty port" not in str(error):
+            raise
+        print(f"Port {arguments.port} is taken: stop what uses it, or choose another with --port.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _load(name):
+    """Segmenter and folder of weights; the Hub, if it is needed, is asked once."""
+    import sseg
+    from sseg import checkpoint
+
+    folder = checkpoint.resolve(name)
+    segmenter = sseg.load(folder)
+    segmenter.name = name  # what the page shows and what code on it loads
+    return segmenter, folder

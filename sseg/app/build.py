@@ -1,0 +1,62 @@
+"""The page: frame, tabs, and what is said about the weights."""
+
+import gradio as gr
+
+from sseg.app import segment, theme, weights
+from sseg.app.service import Service
+
+TITLE = "S-Seg"
+TOP = """<header class="sseg-top"><h1>S-Seg</h1><p>Type words, get the picture segmented.</p>
+<details><summary></summary><p></p></details></header>"""
+TOP_JS = """
+const fill = () => {
+  const live = props.value || {};
+  element.querySelector('summary').textContent = live.line || '';
+  element.querySelector('summary').title = live.sentence || '';
+  element.querySelector('details p').textContent = live.sentence || '';
+};
+watch('value', fill);
+fill();
+"""
+KEPT_SECONDS = 24 * 3600  # uploads and answers on the disk
+
+
+class StatusLine(gr.HTML):
+    """Name of the page and the live weights; value: {"line": ..., "sentence": ...}."""
+
+    def __init__(self, value):
+        super().__init__(value, html_template=TOP, js_on_load=TOP_JS, apply_default_css=False)
+
+    def postprocess(self, value):
+        return value
+
+    def api_info(self):
+        return {"type": "object"}
+
+
+def build(segmenter, folder) -> gr.Blocks:
+    """The app as Gradio Blocks, for a loaded segmenter and its weights folder; start it with `launch(**options())`."""
+    service = Service(segmenter)
+    with gr.Blocks(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
+        StatusLine(weights.status(segmenter, folder))
+        segment.add(service)
+        with gr.Accordion("About these weights", open=False):
+            gr.Markdown(weights.card(folder))
+    page.queue(max_size=32)
+    return page
+
+
+def options(host=None, port=None) -> dict:
+    """Arguments for `launch`: look, limits, and nothing that leaves the machine."""
+    return {
+        "server_name": host,
+        "server_port": port,
+        "theme": theme.theme(),
+        "css_paths": theme.CSS_FILES,
+        "max_file_size": "64mb",
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "show_error": True,
+        "share": False,
+    }

@@ -1,0 +1,194 @@
+"""The Segment tab: a picture, words, and the segmented picture."""
+
+import threading
+from concurrent.futures import wait
+
+import gradio as gr
+
+from sseg.app import examples, failures
+from sseg.app.service import Service, Stopped
+from sseg.app.viewer import SegmentViewer
+
+BACKGROUND = 0.3  # of a fresh page
+PATIENCE = 0.15  # seconds before a run is announced: words alone are faster and should not flicker
+PRESETS = {
+    "VOC 20": "aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, dining table, dog, horse, motorbike, "
+    "person|man|woman, potted plant, sheep, sofa, train, tv monitor",
+    "Surroundings": "sky, night sky, sunset, clouds, grass, sand, snow, water, forest, road, stone, brick wall, wooden floor, "
+    "carpet, marble, flowers",
+}
+
+
+class PictureInput(gr.Image):
+    """gr.Image that hands the file on untouched: reading it, and saying what is wrong with it, is the library's job."""
+
+    is_template = True
+
+    def preprocess(self, payload):
+        return payload.path if payload else None
+
+
+def add(service: Service) -> None:
+    """Build the tab inside the current Blocks."""
+    shown = examples.load()
+    first = shown[0] if shown else None
+    value, report = service.call(service.segment, first.path, first.words, BACKGROUND) if first else (None, None)
+
+    def unnamed(key, words):
+        return service.call(service.unnamed, key)
+
+    def explain(**question):
+        return service.call(service.explain, **question)
+
+    def heat(**question):
+        return service.call(service.heat, **question)
+
+    def file(**question):
+        return service.call(service.file, **question)
+
+    with gr.Row(elem_classes="sseg-columns"):
+        with gr.Column(scale=7, elem_classes="sseg-left"):
+            viewer = SegmentViewer(
+                value,
+                panel="sseg-found",
+                weights=service.segmenter.name,
+                server_functions=[failures.for_page(one) for one in (explain, heat, unnamed, file)],
+                elem_classes="sseg-viewer",
+            )
+            with gr.Row(elem_classes="sseg-source"):
+                picture = PictureInput(
+                    value=first and first.path,
+                    label="Your picture",
+                    sources=["upload", "clipboard", "webcam"],
+                    type="filepath",
+                    height=190,
+                    scale=2,
+                    min_width=220,
+                    buttons=[],
+                )
+                thumbs = gr.Dataset(
+                    label="Examples",
+                    components=["image"],
+                    samples=[[one.path] for one in shown],
+                    type="index",
+                    layout="gallery",
+                    samples_per_page=20,
+                    elem_classes="sseg-examples",
+                    scale=3,
+                    visible=bool(shown),
+                )
+        with gr.Column(scale=5, elem_classes="sseg-right"):
+            words = gr.Textbox(
+                value=first.words if first else "",
+                label="What should be found?",
+                info="Commas between things, | between synonyms of one thing.",
+                placeholder="dog, grass, person|man|woman",
+                lines=1,
+                max_lines=6,
+                elem_classes="sseg-words",
+            )
+            with gr.Row(elem_classes="sseg-presets"):
+                again = gr.Button("This example", size="sm", visible=bool(first))
+                presets = {name: gr.Button(name, size="sm") for name in PRESETS}
+            go = gr.Button("Segment", variant="primary")
+            gr.HTML('<div id="sseg-found"></div>')
+
+    background = gr.Number(BACKGROUND, label="background", visible=False)
+    found = gr.JSON(report, label="found", visible=False)
+    last = gr.State(value["key"] if value else "")
+    example_words = gr.State(first.words if first else "")
+
+    outputs = [viewer, found, last]
+    run = _runner(service)
+    queue = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
+    private = {**queue, "api_visibility": "private"}
+    runs = [gr.on([go.click, words.submit], run, [picture, words, background], outputs, api_name="segment", **queue)]
+
+    def run_on_new(path, phrases, threshold):
+        if path is None:
+            yield gr.update(value=None, stage="", error=""), None, ""
+        else:
+            yield from run(path, phrases, threshold)
+
+    def again_runs(event):
+        runs.append(event.then(run, [picture, words, background], outputs, **private))
+
+    def choose(index):
+        one = shown[index]
+        return one.path, one.words, one.words, gr.update(visible=True)
+
+    own = picture.input(lambda: gr.update(visible=False), None, again, show_progress="hidden", api_visibility="private")
+    runs.append(own.then(run_on_new, [picture, words, background], outputs, **private))
+    again_runs(thumbs.click(choose, thumbs, [picture, words, example_words, again], **private))
+    again_runs(again.click(lambda phrases: phrases, example_words, words, **private))
+    for name, button in presets.items():
+        again_runs(button.click(lambda phrases=PRESETS[name]: phrases, None, words, **private))
+
+    def reword(phrases, event: gr.EventData):
+        return _replace(phrases, event._data["from"], event._data["to"])
+
+    again_runs(viewer.reword(reword, words, words, **private))
+    viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
+    _add_api(service, words, background, viewer, found, last, queue)
+
+
+def _add_api(service, words, background, viewer, found, last, queue):
+    """Events without a place on the page: for programs that hold a picture's key."""
+    key = gr.Textbox(label="picture", visible=False, info="key from an earlier answer; empty: the last picture")
+    x, y = (gr.Number(0, label=name, precision=0, visible=False) for name in "xy")
+    best = gr.JSON(label="best", visible=False)
+
+    @failures.for_api
+    def ask(key, phrases, threshold, last):
+        """Other words about a picture that was segmented before: it is not encoded again."""
+        view, report = service.call(service.ask, key or last, phrases, threshold)
+        return view, report, report["picture"]
+
+    @failures.for_api
+    def explain_pixel(key, phrases, x, y, last):
+        """The five best phrases at a pixel of a picture that was segmented before."""
+        return service.call(service.explain, key or last, phrases, x, y)
+
+    hidden = gr.Button(visible=False)
+    hidden.click(ask, [key, words, background, last], [viewer, found, last], api_name="ask", **queue)
+    hidden = gr.Button(visible=False)
+    hidden.click(explain_pixel, [key, words, x, y, last], best, api_name="explain_pixel", **queue)
+
+
+def _runner(service):
+    """The generator behind the Segment button: stages while it runs; stops at the next stage when it is closed."""
+
+    def run(picture, phrases, background):
+        """Segment a picture file by free phrases: what the viewer shows, and JSON with areas and COCO RLE."""
+        stop, stage, said = threading.Event(), ["Waiting for the model"], None
+
+        def at_stage(name):
+            if stop.is_set():
+                raise Stopped
+            stage[0] = name
+
+        yield gr.update(error=""), gr.skip(), gr.skip()
+        future = service.submit(service.segment, picture, phrases, background, at_stage)
+        try:
+            wait([future], PATIENCE)
+            while not future.done():
+                if stage[0] != said:
+                    said = stage[0]
+                    yield gr.update(stage=said), gr.skip(), gr.skip()
+                wait([future], 0.05)
+                yield gr.skip(), gr.skip(), gr.skip()  # where Stop and a closed page take effect
+            view, report = future.result()
+            yield gr.update(value=view, stage=""), report, view["key"]
+        except Exception as error:
+            problem = failures.as_error(error)
+            yield gr.update(stage="", error=problem.message), gr.skip(), gr.skip()
+            raise problem from None
+        finally:
+            stop.set()
+
+    return run
+
+
+def _replace(phrases, old, new):
+    """The words as typed with one entry replaced."""
+    return ", ".join(new if one.strip() == old.strip() else one.strip() for one in phrases.split(","))

@@ -1,0 +1,238 @@
+"""What the tabs ask of a segmenter: one model run at a time, pictures remembered, answers as plain data.
+
+Pictures are held outside Gradio's session state, by the hash of their file: sessions live for an hour after a tab
+closes, and the same picture asked by two people is encoded once.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sseg import images
+from sseg.app.viewer import pack_ids
+from sseg.errors import SSegError
+from sseg.phrases import parse
+
+VIEW_PIXELS = 2_000_000  # bigger pictures are scaled down to this: the page repaints every pixel while a slider moves
+HELD_BYTES = 512 << 20  # encoded pictures kept in memory
+HELD_ANSWERS = 32
+HEAT_SIDE = 256  # the longer side of a heat map; the page scales it up smoothly
+NAMES_PER_REGION = 3
+
+
+@dataclass
+class Held:
+    """One encoded picture."""
+
+    key: str
+    name: str
+    rgb: np.ndarray  # (H, W, 3) uint8
+    encoded: object
+    reduced_from: tuple[int, int] | None  # width and height of the file, if it was scaled down
+
+    @property
+    def nbytes(self):
+        return self.rgb.nbytes + self.encoded.nbytes
+
+
+class Stopped(Exception):
+    """The person pressed Stop or closed the page."""
+
+
+def check_words(words):
+    """SSegError for words that cannot be asked, before anything is computed."""
+    if not str(words or "").strip(" ,;|\n"):
+        raise SSegError("Type what should be found, for example: dog, grass, sky.")
+    parse(words)
+
+
+def picture_key(path) -> str:
+    """Name of a picture for the questions that follow: a hash of its file."""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=12).hexdigest()
+    except OSError as error:
+        raise SSegError("The picture file is gone: choose it again.") from error
+
+
+def data_url(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=3)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _reduced_from(path, rgb):
+    """Width and height of the file, turned upright, if the picture was scaled down when it was read."""
+    with Image.open(path) as file:
+        size = file.size
+    return size if size[0] * size[1] > VIEW_PIXELS else None
+
+
+def _note(held, encoding, asking):
+    """One line about a run, in milliseconds."""
+    height, width = held.rgb.shape[:2]
+    size = f"{width} × {height} pixels"
+    if held.reduced_from:
+        size += ", scaled down from {} × {}".format(*held.reduced_from)
+    took = f"picture {1000 * encoding:.0f} ms, words {1000 * asking:.0f} ms"
+    return f"{size} · {took if encoding else f'words only, {1000 * asking:.0f} ms'}"
+
+
+class Recent(OrderedDict):
+    """The most recently used values, as many as `fits` says; safe to use from several threads."""
+
+    def __init__(self, fits):
+        super().__init__()
+        self.fits, self.lock = fits, threading.Lock()
+
+    def find(self, key):
+        with self.lock:
+            if key in self:
+                self.move_to_end(key)
+            return self.get(key)
+
+    def keep(self, key, value):
+        with self.lock:
+            self[key] = value
+            self.move_to_end(key)
+            while len(self) > 1 and not self.fits(self.values()):
+                self.popitem(last=False)
+
+
+class Service:
+    """The model behind the page. Every method that runs it goes through `submit`, one thread."""
+
+    def __init__(self, segmenter):
+        self.segmenter = segmenter
+        self._pool = ThreadPoolExecutor(1, "model")
+        self._held = Recent(lambda held: sum(one.nbytes for one in held) <= HELD_BYTES)
+        self._answers = Recent(lambda answers: len(answers) <= HELD_ANSWERS)
+
+    def submit(self, work, *args, **kw):
+        return self._pool.submit(work, *args, **kw)
+
+    def call(self, work, *args, **kw):
+        return self.submit(work, *args, **kw).result()
+
+    # ---- pictures and answers: called in the model's thread -----------------------------------------------------
+    def hold(self, path, at_stage=lambda stage: None) -> tuple[Held, float]:
+        """The encoded picture of a file and the seconds that encoding took now (0 if it was held already)."""
+        if not path:
+            raise SSegError("There is no picture yet: drop one, paste one, or pick an example.")
+        at_stage("Reading the picture")
+        key = picture_key(path)
+        held = self._held.find(key)
+        if held:
+            return held, 0.0
+        rgb = images.read(path, max_pixels=VIEW_PIXELS)
+        at_stage("Finding regions")
+        start = time.perf_counter()
+        encoded = self.segmenter.encode(rgb)
+        seconds = time.perf_counter() - start
+        held = Held(key, Path(path).name, rgb, encoded, _reduced_from(path, rgb))
+        self._held.keep(key, held)
+        return held, seconds
+
+    def find(self, key) -> Held:
+        held = self._held.find(str(key))
+        if held is None:
+            raise SSegError("This picture is no longer in memory: press Segment once more.")
+        return held
+
+    def answer(self, held: Held, words: str):
+        """Segmentation of a held picture without a threshold: every pixel goes to its best phrase."""
+        question = (held.key, words)
+        result = self._answers.find(question)
+        if result is None:
+            check_words(words)
+            result = self.segmenter.ask(held.encoded, words, background=0.0)
+            self._answers.keep(question, result)
+        return result
+
+    # ---- what the page shows -------------------------------------------------------------------------------------
+    def segment(self, path, words, background=0.3, at_stage=lambda stage: None):
+        """Viewer data and JSON of a picture file; see `view` and `report`."""
+        check_words(words)
+        held, seconds = self.hold(path, at_stage)
+        at_stage("Naming regions")
+        return self.show(held, words, background, seconds)
+
+    def ask(self, key, words, background=0.3):
+        """The same for a picture that is held already."""
+        return self.show(self.find(key), words, background, 0.0)
+
+    def show(self, held, words, background, seconds):
+        start = time.perf_counter()
+        result = self.answer(held, words)
+        asked = time.perf_counter() - start
+        return self._view(held, words, background, result, _note(held, seconds, asked)), self.report(
+            held, words, background
+        )
+
+    def _view(self, held, words, background, result, note):
+        colors = images.colors(len(result.phrases)).tolist()
+        segments = []
+        for i, (phrase, known) in enumerate(zip(result.phrases, result.known, strict=True)):
+            near = [] if known else self.segmenter.nearest_known(phrase, 3)
+            segments.append(
+                {"id": i + 1, "phrase": phrase, "color": colors[i], "known": known, "near": near,
+                 "winner": result.winners[i]}
+            )  # fmt: skip
+        return {
+            "image": Image.fromarray(held.rgb),
+            "mask": pack_ids(result.best + 1, result.confidence),
+            "segments": segments,
+            "key": held.key,
+            "words": words,
+            "background": float(background),
+            "name": held.name,
+            "note": note,
+        }
+
+    def report(self, held, words, background) -> dict:
+        """The answer at a threshold as JSON: what `Segmentation.to_json` says, with the picture's key and name."""
+        result = self.segmenter.ask(held.encoded, words, background=float(background))
+        return {"picture": held.key, "name": held.name, **result.to_json()}
+
+    def explain(self, key, words, x, y, n=5) -> dict:
+        """The `n` best phrases at pixel (x, y), with scores and the margin between the first two."""
+        return self.answer(self.find(key), words).explain(int(x), int(y), n)
+
+    def heat(self, key, words, id) -> dict:
+        """Score map of one phrase as a grey picture, scaled so that 255 is `high`."""
+        result = self.answer(self.find(key), words)
+        if not 1 <= int(id) <= len(result.phrases):
+            raise SSegError(f"There is no phrase number {id}.")
+        scores = result.score_map(int(id) - 1)  # (H, W)
+        high = float(scores.max())
+        gray = Image.fromarray((scores / max(high, 1e-6) * 255).round().astype(np.uint8))
+        gray.thumbnail((HEAT_SIDE, HEAT_SIDE))
+        return {"map": data_url(gray), "high": high}
+
+    def unnamed(self, key) -> dict:
+        """The model's own regions as an id picture, each with the words that it knows best for it."""
+        held = self.find(key)
+        ids, confidence, words = self.segmenter.regions(held.encoded, NAMES_PER_REGION)
+        colors = images.colors(len(words)).tolist()
+        segments = [{"id": i + 1, "phrase": ", ".join(best) or f"region {i + 1}", "color": colors[i]}
+                    for i, best in enumerate(words)]
+        return {"mask": data_url(pack_ids(ids + 1, confidence)), "segments": segments}
+
+    def file(self, key, words, kind, background) -> dict:
+        """A download at a threshold: the id PNG or the JSON with COCO run lengths, as base64."""
+        held = self.find(key)
+        if kind == "json":
+            data, mime, ending = json.dumps(self.report(held, words, background)).encode(), "application/json", ".json"
+        else:
+            result = self.segmenter.ask(held.encoded, words, background=float(background))
+            data, mime, ending = result.id_png(), "image/png", "-ids.png"
+        return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}

@@ -1,0 +1,259 @@
+"""Weights by name: bundled, a folder, or from the Hugging Face Hub -> a verified local folder -> a model.
+
+Only config.json, safetensors, tokenizer files and texts are ever opened or downloaded; no pickle is read.
+"""
+
+import json
+import logging
+import os
+import re
+import threading
+import time
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers.utils import logging as transformers_logging
+
+from sseg.config import SSegConfig
+from sseg.errors import SSegError
+from sseg.model import SSegModel
+from sseg.text import load_tokenizer
+
+log = logging.getLogger(__name__)
+
+REQUIRED = ("config.json", "model.safetensors", "tokenizer.json")
+DOWNLOADED = ["*.json", "model.safetensors", "README.md", "recipe.yaml"]
+HUB_TIMEOUT = 60.0  # seconds without a sign of progress; the variable SSEG_HUB_TIMEOUT overrides it
+_HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+
+
+def bundled() -> dict[str, Path]:
+    """The weights that come with the package: name -> folder."""
+    root = Path(str(resources.files("sseg"))) / "weights"
+    return {path.parent.name: path.parent for path in sorted(root.glob("*/config.json"))}
+
+
+def resolve(name: str | Path) -> Path:
+    """The local folder of weights: "mini" (bundled), a folder, or "owner/name@revision" on the Hub.
+
+    Raises:
+        SSegError: nothing of that name, or the Hub cannot be reached and holds no earlier copy here.
+    """
+    found = bundled()
+    if str(name) in found:
+        return found[str(name)]
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise SSegError(f'"{name}" is a file: weights are given by their folder, "{path.parent}".')
+    match = _HUB_ID.fullmatch(str(name))
+    if match and not str(name).startswith("."):
+        return download(match["repo"], match["revision"])
+    choices = ", ".join(f'"{choice}"' for choice in found) or "none are bundled here"
+    raise SSegError(
+        f'There are no weights "{name}": name bundled ones ({choices}), a folder, or owner/name on the Hub.'
+    )
+
+
+def download(repo: str, revision: str | None = None) -> Path:
+    """The Hub's copy of `repo` in the local cache.
+
+    huggingface_hub can wait for ever on a server that accepts and does not answer, so the transfer runs in a thread and
+    is given up after `HUB_TIMEOUT` without progress; then an earlier copy in the cache serves, if there is one.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    options = {"repo_id": repo, "revision": revision, "allow_patterns": DOWNLOADED}
+    name = f"{repo}@{revision}" if revision else repo
+    timeout = _hub_timeout()
+    try:
+        return Path(_within(timeout, lambda bar: snapshot_download(**options, tqdm_class=bar)))
+    except TimeoutError as error:
+        problem, cause = f"the Hub gave no answer for {timeout:g} seconds", error
+    except Exception as error:  # networks, proxies and the Hub fail in many types
+        raise SSegError(_hub_sentence(name, _hub_problem(error))) from error
+    try:
+        folder = Path(snapshot_download(**options, local_files_only=True))
+    except LocalEntryNotFoundError:
+        raise SSegError(_hub_sentence(name, problem)) from cause
+    log.warning('"%s": %s, so the copy downloaded earlier is used.', name, problem)
+    return folder
+
+
+def _within(timeout: float, job):
+    """Result of `job(progress_bar_class)` from a thread; TimeoutError after `timeout` seconds without progress."""
+    from huggingface_hub.utils import tqdm
+
+    alive = [time.monotonic()]
+    answer = {}
+
+    class Bar(tqdm):
+        def update(self, n=1):
+            alive[0] = time.monotonic()
+            return super().update(n)
+
+    def work():
+        try:
+            answer["result"] = job(Bar)
+        except BaseException as error:  # handed to the caller's thread
+            answer["error"] = error
+
+    thread = threading.Thread(target=work, daemon=True, name="sseg-hub")  # a daemon never holds up the end of Python
+    thread.start()
+    while thread.is_alive():
+        left = alive[0] + timeout - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        thread.join(min(left, 1.0))
+    if "error" in answer:
+        raise answer["error"]
+    return answer["result"]
+
+
+def _hub_timeout() -> float:
+    try:
+        return float(os.environ.get("SSEG_HUB_TIMEOUT", HUB_TIMEOUT))
+    except ValueError:
+        raise SSegError("SSEG_HUB_TIMEOUT must be a number of seconds.") from None
+
+
+def _hub_sentence(name: str, problem: str) -> str:
+    return f'No weights "{name}": {problem}; check the name, give a local folder, or use "mini".'
+
+
+def _hub_problem(error: Exception) -> str:
+    from huggingface_hub import errors
+
+    reasons = (  # the first that fits; a gated repository is also one that is not found
+        (errors.GatedRepoError, "its owner grants access on request (then log in with `hf auth login`)"),
+        (errors.RevisionNotFoundError, "the Hub has the repository but not that revision"),
+        (errors.RepositoryNotFoundError, "the Hub has no such repository, or it is private"),
+        (errors.HFValidationError, "that is not a name the Hub allows"),
+        (errors.OfflineModeIsEnabled, "the Hub is switched off (HF_HUB_OFFLINE) and there is no copy here"),
+        (errors.LocalEntryNotFoundError, "the Hub cannot be reached and there is no copy here"),
+    )
+    for kind, reason in reasons:
+        if isinstance(error, kind):
+            return reason
+    return f"the download failed ({type(error).__name__})"
+
+
+def verify(folder: Path) -> None:
+    """Raise an SSegError that names the first thing amiss: a file missing, config.json or model.safetensors damaged."""
+    for name in REQUIRED:
+        if not (folder / name).is_file():
+            pickles = [p.name for suffix in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(suffix)]
+            hint = f' ("{pickles[0]}" is a pickle, which is never read)' if pickles and name.endswith("tensors") else ""
+            raise SSegError(f'The weights folder "{folder}" has no {name}{hint}: get the whole folder again.')
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind != SSegConfig.model_type:
+        raise SSegError(f'The config.json of "{folder}" is of a "{kind}" model, not of S-Seg: choose other weights.')
+    try:
+        with safe_open(folder / "model.safetensors", framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise SSegError(f'The model.safetensors of "{folder}" is damaged: get the file again.') from error
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file with an object in it; an SSegError if it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise SSegError(f'The {path.name} of "{path.parent}" is damaged: get the file again.') from error
+    if not isinstance(content, dict):
+        raise SSegError(f'The {path.name} of "{path.parent}" is not a JSON object: get the file again.')
+    return content
+
+
+def load_model(folder: Path) -> SSegModel:
+    """The model in evaluation mode, float32 on the CPU; strict.
+
+    Raises:
+        SSegError: a damaged file, or a tensor that is missing, extra, of another shape or not finite, by its name.
+    """
+    verify(folder)
+    config = _load_config(folder)
+    try:
+        with _quiet_transformers():  # it only warns of what does not fit; here that is an error
+            model, report = SSegModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (SafetensorError, OSError) as error:
+        raise SSegError(f'The model.safetensors of "{folder}" is damaged: get the file again.') from error
+    _check(folder, model, report)
+    return model.eval().requires_grad_(False)
+
+
+def _load_config(folder: Path) -> SSegConfig:
+    try:
+        config = SSegConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):  # sizes that fit together, without making any numbers
+            SSegModel(config)
+        return config
+    except Exception as error:  # transformers checks each field of a config in its own way
+        raise SSegError(
+            f'The config.json of "{folder}" does not describe an S-Seg model: get the file again.'
+        ) from error
+
+
+def _check(folder: Path, model: SSegModel, report: dict) -> None:
+    def complain(what):
+        raise SSegError(f'The weights in "{folder}" do not fit their config.json: {what}; get the folder again.')
+
+    if missing := sorted(report["missing_keys"]):
+        complain(f'tensor "{missing[0]}" is missing{_and_more(missing)}')
+    if extra := sorted(report["unexpected_keys"]):
+        complain(f'tensor "{extra[0]}" has no place in the model{_and_more(extra)}')
+    for name, found, expected in sorted(report["mismatched_keys"]):
+        complain(f'tensor "{name}" has shape {tuple(found)} instead of {tuple(expected)}')
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            complain(f'tensor "{name}" holds values that are not finite')
+
+
+@contextmanager
+def _quiet_transformers():
+    verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bar:
+            transformers_logging.enable_progress_bar()
+
+
+def _and_more(names: list[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def load_words(folder: Path) -> list[dict]:
+    """What the weights were trained on (vocabulary.json): [{"text", "count", "kind"}], empty if the file is missing."""
+    path = folder / "vocabulary.json"
+    if not path.is_file():
+        return []
+    words = read_json(path).get("phrases")
+    if not isinstance(words, list) or not all(isinstance(w, dict) and isinstance(w.get("text"), str) for w in words):
+        raise SSegError(f'The vocabulary.json of "{folder}" is damaged: get the file again.')
+    return words
+
+
+def load_tokens(folder: Path):
+    """The tokenizer of a weights folder; an SSegError if its files are damaged."""
+    try:
+        return load_tokenizer(folder)
+    except Exception as error:  # tokenizers raises a bare Exception on a damaged tokenizer.json
+        raise SSegError(f'The tokenizer.json of "{folder}" is damaged: get the file again.') from error

@@ -1,0 +1,111 @@
+"""The configuration of S-Seg: one class for the paper's size and for the small ones."""
+
+from transformers import CLIPTextConfig, MaskFormerConfig, PreTrainedConfig
+
+# Swin-S, 64 queries, 6 decoder layers, 12 x 256 text transformer with CLIP's vocabulary (paper.md, section 2).
+PAPER = {
+    "backbone": {"model_type": "swin", "embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24]}
+    | {"window_size": 7, "drop_path_rate": 0.3, "image_size": 448},
+    "fpn_dim": 256,
+    "hidden_dim": 256,
+    "num_queries": 64,
+    "decoder_layers": 6,
+    "decoder_heads": 8,
+    "decoder_ffn_dim": 2048,
+    "text_vocab_size": 49408,
+    "text_layers": 12,
+    "text_width": 256,
+    "text_heads": 4,
+    "text_max_length": 77,
+    "text_eos_token_id": 49407,
+    "text_pad_token_id": 49407,
+    "embed_dim": 256,
+    "projector_dim": 4096,
+    "image_size": 448,
+    "mask_feature": "query",
+    "prompt": "a photo of a {}",
+}
+
+
+class SSegConfig(PreTrainedConfig):
+    """Sizes and choices of an `SSegModel`; the defaults are the small size, `SSegConfig(**PAPER)` is the paper's.
+
+    Args:
+        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet, convnext, timm_backbone);
+            four feature maps at strides 4, 8, 16, 32.
+        fpn_dim: channels of the pixel decoder (a multiple of 32, its GroupNorm has 32 groups).
+        hidden_dim: width of the transformer decoder.
+        num_queries: N, masks an image.
+        mask_feature: what a mask's meaning is read from: "query" (the decoder's output, as MaskFormer) or "pooled"
+            (pixel features averaged under the predicted mask; at small size only this localises, docs/results.md).
+        mask_feature_levels: pixel decoder levels that are pooled: 4, 8, 16 = strides.
+        embed_dim: E, the space shared by masks and phrases.
+        image_size: longer side in pixels at which the weights see a picture.
+        prompt: how a phrase is put to the text tower.
+        combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.class_scores`).
+    """
+
+    model_type = "sseg"
+
+    backbone: dict | None = None
+    fpn_dim: int = 96
+    hidden_dim: int = 128
+    num_queries: int = 24
+    decoder_layers: int = 2
+    decoder_heads: int = 4
+    decoder_ffn_dim: int = 256
+    mask_feature: str = "pooled"
+    mask_feature_levels: list | tuple = (4,)
+    text_vocab_size: int = 4096
+    text_layers: int = 2
+    text_width: int = 192
+    text_heads: int = 4
+    text_max_length: int = 32
+    text_pad_token_id: int = 0
+    text_eos_token_id: int = 1
+    embed_dim: int = 192
+    projector_dim: int = 384
+    image_size: int = 128
+    pixel_mean: list | tuple = (0.485, 0.456, 0.406)
+    pixel_std: list | tuple = (0.229, 0.224, 0.225)
+    temperature: float = 0.07
+    prompt: str = "{}"
+    combine: str = "soft"
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.backbone is None:
+            self.backbone = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 32}
+            self.backbone |= {"hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 2, 2]}
+        if self.mask_feature not in ("query", "pooled"):
+            raise ValueError(f'mask_feature is "query" or "pooled", not {self.mask_feature!r}.')
+
+    def maskformer_config(self) -> MaskFormerConfig:
+        """transformers' configuration of the segmenter: backbone, FPN pixel decoder, DETR decoder."""
+        backbone = dict(self.backbone)
+        if backbone["model_type"] != "timm_backbone":
+            backbone.setdefault("out_features", ["stage1", "stage2", "stage3", "stage4"])
+        decoder = {"model_type": "detr", "d_model": self.hidden_dim, "num_queries": self.num_queries}
+        decoder |= {"decoder_layers": self.decoder_layers, "decoder_ffn_dim": self.decoder_ffn_dim}
+        decoder |= {"decoder_attention_heads": self.decoder_heads, "encoder_attention_heads": self.decoder_heads}
+        return MaskFormerConfig(
+            backbone_config=backbone,
+            decoder_config=decoder,
+            fpn_feature_size=self.fpn_dim,
+            mask_feature_size=self.fpn_dim,
+        )
+
+    def text_config(self) -> CLIPTextConfig:
+        """transformers' configuration of the text transformer (causal, read at the end-of-text token)."""
+        return CLIPTextConfig(
+            vocab_size=self.text_vocab_size,
+            hidden_size=self.text_width,
+            intermediate_size=4 * self.text_width,
+            num_hidden_layers=self.text_layers,
+            num_attention_heads=self.text_heads,
+            max_position_embeddings=self.text_max_length,
+            pad_token_id=self.text_pad_token_id,
+            eos_token_id=self.text_eos_token_id,
+            bos_token_id=None,
+            projection_dim=self.embed_dim,
+        )

@@ -1,0 +1,150 @@
+"""From masks and embeddings to scores and labels: pure functions of tensors (paper.md, section 7 and 9.14)."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+STRIDE = 32  # the encoder's coarsest stride: sides are multiples of it
+OUTSIDE = -30.0  # mask logit outside of a window: a sigmoid of 1e-13
+_STRIP = 250_000  # full-size score values worked on at once: 1 MB, which a core's cache holds
+
+
+def target_size(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """Height and width for the model: the longer side `long_side`, both multiples of 32, at least 32."""
+    scale = long_side / max(height, width)
+    return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))
+
+
+def prepare(image: np.ndarray, size: tuple[int, int], mean, std, device="cpu") -> Tensor:
+    """uint8 (H, W, 3) -> normalised float32 (1, 3, h, w), resized with antialiasing; (h, w) = `size`."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]  # (1, 3, H, W) uint8, resized before it grows to floats
+    pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True).to(device).float() / 255
+    mean, std = (torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (mean, std))
+    return ((pixels - mean) / std).contiguous()
+
+
+def windows(height: int, width: int, side: int) -> list[tuple[int, int]]:
+    """Top-left corners of square windows that cover a picture and overlap by half (GroupViT's stride)."""
+
+    def starts(length):
+        count = -(-max(length - side, 0) // (side // 2)) + 1
+        return [round(i * max(length - side, 0) / max(count - 1, 1)) // 4 * 4 for i in range(count)]
+
+    return [(top, left) for top in starts(height) for left in starts(width)]
+
+
+def assemble(window_logits: Tensor, corners: list[tuple[int, int]], size: tuple[int, int], stride: int = 4) -> Tensor:
+    """Masks of windows (W, N, h, w) on one canvas: (W * N, size / stride), `OUTSIDE` beyond each window."""
+    count, queries, h, w = window_logits.shape
+    canvas = window_logits.new_full((count, queries, size[0] // stride, size[1] // stride), OUTSIDE)
+    for i, (top, left) in enumerate(corners):
+        canvas[i, :, top // stride : top // stride + h, left // stride : left // stride + w] = window_logits[i]
+    return canvas.flatten(0, 1)
+
+
+def mask_weights(mask_logits: Tensor, combine: str = "soft") -> Tensor:
+    """How much each query says about each pixel: (N, h, w) in [0, 1], summing to at most 1 over the queries.
+
+    "soft": sigmoid(mask) / max(1, sum of sigmoids): MaskFormer's semantic inference, kept a probability where masks
+    overlap; a pixel that no mask claims gets low scores and so becomes background. "hard": each pixel belongs to its
+    best mask alone.
+    """
+    if combine == "hard":
+        return F.one_hot(mask_logits.argmax(0), mask_logits.shape[0]).permute(2, 0, 1).to(mask_logits.dtype)
+    if combine != "soft":
+        raise ValueError(f'combine is "soft" or "hard", not {combine!r}')
+    weights = mask_logits.sigmoid()
+    return weights / weights.sum(0, keepdim=True).clamp(min=1)
+
+
+def class_logits(mask_embeddings: Tensor, text_embeddings: Tensor, scale, groups: Tensor | None = None):
+    """Scaled cosines (N, C) of masks and classes, and which text won each: (N, C) index into the T texts.
+
+    `groups` (T,) names each text's class; a class is as near as its nearest synonym, so that synonyms never compete
+    with one another in the softmax. Without groups each text is its own class.
+    """
+    cosines = mask_embeddings @ text_embeddings.T * scale  # (N, T)
+    if groups is None:
+        return cosines, torch.arange(cosines.shape[1], device=cosines.device).expand_as(cosines)
+    classes = int(groups.max()) + 1
+    best = cosines.new_full((cosines.shape[0], classes), -torch.inf)
+    best = best.scatter_reduce(1, groups.expand_as(cosines), cosines, "amax")
+    won = cosines == best[:, groups]  # (N, T)
+    texts = torch.arange(len(groups), device=groups.device)
+    winner = torch.zeros_like(best, dtype=torch.long)
+    winner = winner.scatter_reduce(1, groups.expand_as(cosines), torch.where(won, texts, 0), "amax")
+    return best, winner
+
+
+def combine_scores(weights: Tensor, probabilities: Tensor) -> Tensor:
+    """Sum over queries: weights (N, h, w) and probabilities (N, C) -> scores (C, h, w)."""
+    return (probabilities.T @ weights.flatten(1)).view(-1, *weights.shape[1:])
+
+
+def class_scores(
+    mask_logits: Tensor, mask_embeddings: Tensor, text_embeddings: Tensor, scale, combine="soft", groups=None
+) -> Tensor:
+    """Probability of each class at each pixel: (C, h, w) in [0, 1].
+
+    Sum over queries of mask weight x softmax over classes of scale x cosine (paper.md, 9.14).
+
+    Args:
+        mask_logits: (N, h, w); mask_embeddings: (N, E) and text_embeddings: (T, E), both of unit length.
+        scale: one over the temperature.
+        combine: see `mask_weights`; groups: see `class_logits`.
+    """
+    logits, _ = class_logits(mask_embeddings, text_embeddings, scale, groups)
+    return combine_scores(mask_weights(mask_logits, combine), logits.softmax(1))
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (C, h, w) -> (C, H, W), bilinear."""
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def contenders(scores: Tensor) -> Tensor:
+    """Which classes can win between the samples of scores (C, h, w): (C, h + 1) bool, one for each row of cells.
+
+    A bilinear value lies between the least and the greatest of its 2 x 2 neighbours, so a class whose greatest is
+    below some other's least in every cell never wins: exact, and it spares most of a long list.
+    """
+    padded = F.pad(scores[None], (1, 1, 1, 1), mode="replicate")
+    high = F.max_pool2d(padded, 2, 1)[0]  # (C, h + 1, w + 1)
+    low = -F.max_pool2d(-padded, 2, 1)[0]
+    return (high >= low.amax(0)).any(2)
+
+
+def top_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The best class of each pixel at full size, from scores (C, h, w).
+
+    Returns:
+        best (H, W) int32 and its score (H, W) float32: the argmax of `upsample`, taken strip by strip, so that what is
+        worked on stays in the cache and only the classes that can win in a strip are resized.
+    """
+    (rows, columns), h = size, scores.shape[1]
+    best = torch.empty(size, dtype=torch.int32, device=scores.device)
+    value = torch.empty(size, device=scores.device)
+    possible = contenders(scores)  # (C, h + 1)
+    source = ((torch.arange(rows, device=scores.device) + 0.5) * (h / rows) - 0.5).clamp(0, h - 1)  # row in the scores
+    above = source.floor().long()
+    below = (above + 1).clamp(max=h - 1)
+    share = (source - above).view(1, -1, 1)
+    values_at_once = _STRIP if scores.device.type == "cpu" else 64 * _STRIP
+    height = max(1, values_at_once // (columns * int(possible.any(1).sum())))
+    for top in range(0, rows, height):
+        strip = slice(top, min(top + height, rows))
+        cells = slice(int(above[strip.start]) + 1, int(above[strip.stop - 1]) + 2)
+        classes = possible[:, cells].any(1).nonzero()[:, 0]
+        candidates = scores[classes]
+        lines = torch.lerp(candidates[:, above[strip]], candidates[:, below[strip]], share[:, strip])
+        value[strip], index = upsample(lines, (strip.stop - top, columns)).max(0)
+        best[strip] = classes.to(torch.int32)[index]
+    return best, value
+
+
+def at_pixel(maps: Tensor, x: int, y: int, size: tuple[int, int]) -> Tensor:
+    """Values (C,) of maps (C, h, w) at pixel (x, y) of a picture of `size` (H, W); the same as in `upsample`."""
+    grid = torch.tensor([[(2 * x + 1) / size[1] - 1, (2 * y + 1) / size[0] - 1]], device=maps.device, dtype=maps.dtype)
+    sampled = F.grid_sample(maps[None], grid.view(1, 1, 1, 2), padding_mode="border", align_corners=False)
+    return sampled[0, :, 0, 0]

@@ -1,0 +1,94 @@
+"""How well label maps agree with the truth: streaming mIoU, pixel accuracy, oracle labels of clusters."""
+
+import numpy as np
+
+from sseg.errors import SSegError
+
+
+class StreamingIoU:
+    """Intersections and unions summed over a whole set, as mmsegmentation's IoUMetric does.
+
+    IoU of a class is its summed intersection over its summed union; mIoU is the mean over the classes that occur in
+    the truth or in the predictions of any picture (a class predicted but never true scores 0).
+    """
+
+    def __init__(self, num_classes):
+        if num_classes < 1:
+            raise SSegError(f"A metric needs at least one class, not {num_classes}.")
+        self.num_classes = num_classes
+        self.intersection = np.zeros(num_classes, np.int64)  # pixels
+        self.predicted = np.zeros(num_classes, np.int64)
+        self.true = np.zeros(num_classes, np.int64)
+
+    def update(self, pred_labels, true_labels, ignore=255):
+        """Count one picture (or a stack of them): two integer maps of one shape.
+
+        Pixels whose truth is `ignore` do not count. A prediction outside 0..num_classes-1 (say -1, background) is a
+        miss of the true class and a hit of none. Raises SSegError for truth outside the classes.
+        """
+        pred, true = np.asarray(pred_labels), np.asarray(true_labels)
+        if pred.shape != true.shape:
+            raise SSegError(f"Predicted labels {pred.shape} and true labels {true.shape} differ in size.")
+        counted = true != ignore
+        pred, true = pred[counted], true[counted]
+        if true.size and (true.min() < 0 or true.max() >= self.num_classes):
+            raise SSegError(f"True labels run from {true.min()} to {true.max()}, but there are only "
+                            f"{self.num_classes} classes: give the id to ignore, or all class names.")
+        self.true += self._count(true)
+        self.intersection += self._count(true[pred == true])
+        self.predicted += self._count(pred[(pred >= 0) & (pred < self.num_classes)])
+
+    def _count(self, labels):
+        return np.bincount(labels, minlength=self.num_classes)
+
+    def merge(self, other):
+        """Add the counts of another metric over the same classes."""
+        self.intersection += other.intersection
+        self.predicted += other.predicted
+        self.true += other.true
+
+    @property
+    def union(self):
+        return self.true + self.predicted - self.intersection
+
+    def iou(self):
+        """(num_classes,) float64 in 0..1; NaN for a class that never occurs."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.intersection / np.where(self.union > 0, self.union, np.nan)
+
+    def miou(self, classes=None):
+        """Mean IoU, 0..1, over the classes (all, or these indices) that occur; NaN if none does."""
+        iou = self.iou() if classes is None else self.iou()[list(classes)]
+        iou = iou[~np.isnan(iou)]
+        return float(iou.mean()) if iou.size else float("nan")
+
+    def compute(self):
+        """dict: miou, pixel_accuracy (both 0..1, NaN for nothing counted), per_class (num_classes,) IoU."""
+        total = int(self.true.sum())
+        accuracy = int(self.intersection.sum()) / total if total else float("nan")
+        return {"miou": self.miou(), "per_class": self.iou(), "pixel_accuracy": accuracy}
+
+
+def oracle_labels(clusters, truth, ignore=255):
+    """Each cluster takes the class that most of its counted pixels have (paper, section 3, oracle table).
+
+    clusters (H, W) ints >= 0 and truth (H, W) ints of the same size -> labels (H, W) int64; a cluster whose pixels
+    are all ignored gets `ignore`. Of equally frequent classes the lowest wins.
+    """
+    clusters, truth = np.asarray(clusters), np.asarray(truth)
+    if clusters.shape != truth.shape:
+        raise SSegError(f"Clusters {clusters.shape} and true labels {truth.shape} differ in size.")
+    classes, local = np.unique(truth, return_inverse=True)
+    votes = np.bincount(clusters.ravel() * len(classes) + local.ravel(),
+                        minlength=(int(clusters.max()) + 1) * len(classes)).reshape(-1, len(classes))
+    votes[:, classes == ignore] = 0
+    winner = np.where(votes.any(1), classes[votes.argmax(1)], ignore)
+    return winner[clusters]
+
+
+def oracle_update(metric, clusters, truth, ignore=255):
+    """Count one picture of an oracle run: clusters (h, w) on a grid, truth (H, W) in pixels, any ratio of sizes."""
+    clusters, truth = np.asarray(clusters), np.asarray(truth)
+    rows = np.arange(truth.shape[0]) * clusters.shape[0] // truth.shape[0]
+    columns = np.arange(truth.shape[1]) * clusters.shape[1] // truth.shape[1]
+    metric.update(oracle_labels(clusters[rows[:, None], columns], truth, ignore), truth, ignore)

@@ -1,0 +1,111 @@
+"""S-Seg: a MaskFormer without class head, a text transformer, two projections and a temperature.
+
+Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv 2401.12217). Segmenter and text tower are
+transformers' own; what is ours is what a mask feature is and how masks and texts meet in one space.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPTextModel, MaskFormerModel, PreTrainedModel
+from transformers.models.maskformer.modeling_maskformer import MaskformerMLPPredictionHead
+
+from sseg.config import SSegConfig
+
+
+@dataclass
+class ImageOutput:
+    """What the image tower says of a batch of pictures.
+
+    mask_logits: (B, N, h, w), h = H / 4; layer_mask_logits: (D, B, N, h, w), one for each decoder layer;
+    mask_embeddings: (B, N, E) of unit length; pixel_features: (B, C, h, w).
+    """
+
+    mask_logits: Tensor
+    layer_mask_logits: Tensor
+    mask_embeddings: Tensor
+    pixel_features: Tensor
+
+
+def pool_under_masks(features: Tensor, mask_logits: Tensor) -> Tensor:
+    """Mean of pixel features under each soft mask: (B, C, h, w) and (B, N, h', w') -> (B, N, C).
+
+    The masks carry no gradient here: shapes are learned from pseudo-masks alone, meaning cannot bend them.
+    """
+    masks = mask_logits.detach().sigmoid()
+    if masks.shape[-2:] != features.shape[-2:]:
+        masks = F.adaptive_avg_pool2d(masks, features.shape[-2:])
+    weights = masks.flatten(2) / masks.flatten(2).sum(-1, keepdim=True).clamp(min=1e-4)  # (B, N, hw)
+    return weights.to(features.dtype) @ features.flatten(2).transpose(1, 2)
+
+
+class Projector(nn.Sequential):
+    """Two layers into the common space (paper.md, section 2); LayerNorm, so that it is the same in training and use."""
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int):
+        super().__init__(
+            nn.Linear(in_dim, hidden_dim), nn.LayerNorm(hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_dim)
+        )
+
+
+class SSegModel(PreTrainedModel):
+    """Pictures -> masks with embeddings; texts -> embeddings in the same space."""
+
+    config_class = SSegConfig
+    base_model_prefix = "sseg"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: SSegConfig):
+        super().__init__(config)
+        self.segmenter = MaskFormerModel(config.maskformer_config())
+        self.mask_embedder = MaskformerMLPPredictionHead(config.hidden_dim, config.hidden_dim, config.fpn_dim)
+        levels = len(config.mask_feature_levels)
+        feature_dim = config.hidden_dim if config.mask_feature == "query" else config.fpn_dim * levels
+        self.image_projection = Projector(feature_dim, config.projector_dim, config.embed_dim)
+        self.text_tower = CLIPTextModel(config.text_config())
+        self.text_projection = Projector(config.text_width, config.projector_dim, config.embed_dim)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        """The parts of transformers initialise themselves; projections keep torch's default."""
+
+    @property
+    def scale(self) -> Tensor:
+        """1 / temperature, at most 100 (CLIP's and GroupViT's bound)."""
+        return self.logit_scale.exp().clamp(max=100)
+
+    def encode_image(self, pixel_values: Tensor) -> ImageOutput:
+        """Normalised pictures (B, 3, H, W), H and W multiples of 32 -> `ImageOutput`."""
+        pixels = self.segmenter.pixel_level_module(pixel_values, output_hidden_states=True)
+        features = pixels.decoder_last_hidden_state  # (B, C, h, w) at stride 4
+        decoder = self.segmenter.transformer_module(
+            pixels.encoder_last_hidden_state, output_hidden_states=True, return_dict=True
+        )
+        queries = torch.stack(decoder.hidden_states[1:])  # (D, B, N, hidden), the first entry is the empty input
+        masks = torch.einsum("dbnc,bchw->dbnhw", self.mask_embedder(queries), features)
+        if self.config.mask_feature == "query":
+            mask_features = queries[-1]
+        else:
+            maps = dict(zip((16, 8, 4), pixels.decoder_hidden_states, strict=True))  # the FPN runs from coarse to fine
+            levels = [pool_under_masks(maps[s], masks[-1]) for s in self.config.mask_feature_levels]
+            mask_features = torch.cat(levels, dim=-1)  # (B, N, levels * C)
+        embeddings = F.normalize(self.image_projection(mask_features).float(), dim=-1)
+        return ImageOutput(masks[-1], masks, embeddings, features)
+
+    def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token ids and mask (P, L) -> text embeddings (P, E) of unit length, read at the end-of-text token."""
+        pooled = self.text_tower(input_ids=input_ids, attention_mask=attention_mask).pooler_output  # (P, width)
+        return F.normalize(self.text_projection(pooled).float(), dim=-1)
+
+    def save_pretrained(self, *args, **kwargs):
+        """As transformers does it, with tensors under the names that this class has (its own renaming left out)."""
+        super().save_pretrained(*args, **{"save_original_format": False} | kwargs)
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[ImageOutput, Tensor]:
+        """Both towers at once: what a training step needs."""
+        return self.encode_image(pixel_values), self.encode_text(input_ids, attention_mask)

@@ -1,0 +1,413 @@
+"""load -> encode(picture) -> ask(phrases) -> Segmentation."""
+
+import difflib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sseg import checkpoint, images, inference
+from sseg.errors import SSegError
+from sseg.phrases import content_words, parse
+from sseg.text import tokenize
+
+TOO_CLOSE = 0.8  # cosine above which a known word does not compete with an asked phrase: it means the same
+CACHED_TEXTS = 8192
+MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
+MAX_WINDOWS_SIDE = 8
+WINDOW_BATCH = 4
+TEXT_BATCH = 256
+
+
+def load(name="mini", device="auto", combine: str | None = None, prompt: str | None = None) -> "Segmenter":
+    """Load weights.
+
+    Args:
+        name: a bundled name ("mini"), a folder, or "owner/name@revision" on the Hugging Face Hub.
+        device: "auto" (cuda, else mps, else cpu) or a torch device.
+        combine, prompt: instead of the weights' own; see `SSegConfig`.
+
+    Raises:
+        SSegError: no such weights, or damaged ones.
+    """
+    folder = checkpoint.resolve(name)
+    model = checkpoint.load_model(folder)
+    tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
+    return Segmenter(model.to(_device(device)), tokenizer, words, str(name), combine, prompt)
+
+
+def _device(name) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise SSegError(f'The device "{name}" cannot be used here: choose "auto", "cpu" or "cuda".') from error
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture after the model: all that questions need."""
+
+    mask_logits: Tensor  # (N, h, w)
+    mask_embeddings: Tensor  # (N, E), unit length
+    size: tuple[int, int]  # (H, W) of the picture
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self.mask_logits.nbytes + self.mask_embeddings.nbytes
+
+
+class Segmenter:
+    """A model with its words. Asking changes nothing but a locked cache, so threads may share one."""
+
+    def __init__(self, model, tokenizer, words=(), name="", combine: str | None = None, prompt: str | None = None):
+        """`words`: what the weights were trained on, entries with "text" (vocabulary.json); may be empty."""
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.name = name
+        self.words = list(words)
+        self.combine = combine or model.config.combine
+        self.prompt = prompt or model.config.prompt
+        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.model.device
+
+    @property
+    def long_side(self) -> int:
+        """Longer side, in pixels, at which the weights see a picture."""
+        return self.model.config.image_size
+
+    def __call__(self, image, phrases, background: float = 0.3, competitors: bool = True) -> "Segmentation":
+        """Encode and ask in one step."""
+        return self.ask(self.encode(image), phrases, background, competitors)
+
+    # ---- pictures ------------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def encode(self, image, sliding: bool = False, long_side: int | None = None) -> Encoded:
+        """Run the picture through the model, once for all questions.
+
+        Args:
+            image: what `images.read` takes; over 16 megapixels it is scaled down, labels then have that size.
+            sliding: look through overlapping square windows at up to twice the resolution, never beyond the
+                picture's own: finds smaller things, takes several times longer.
+            long_side: longer side for the model instead of the weights' own.
+        """
+        rgb = images.read(image)
+        side = long_side or self.long_side
+        if sliding:
+            masks, embeddings = self._encode_windows(rgb, side)
+        else:
+            size = inference.target_size(*rgb.shape[:2], side)
+            masks, embeddings = self._run(self._prepare(rgb, size))
+            masks, embeddings = masks[0], embeddings[0]
+        return Encoded(masks, embeddings, rgb.shape[:2])
+
+    def _prepare(self, rgb, size):
+        config = self.model.config
+        return inference.prepare(rgb, size, config.pixel_mean, config.pixel_std, self.device)
+
+    def _run(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            out = self.model.encode_image(pixel_values)
+        return out.mask_logits.float(), out.mask_embeddings.float()
+
+    def _encode_windows(self, rgb, side):
+        window = max(inference.STRIDE, round(side / inference.STRIDE) * inference.STRIDE)
+        short, long = sorted(rgb.shape[:2])
+        fine = min(max(short, window), 2 * window)  # for the short side
+        scale = min(fine / short, MAX_WINDOWS_SIDE * window / long)
+        size = tuple(max(window, round(edge * scale / inference.STRIDE) * inference.STRIDE) for edge in rgb.shape[:2])
+        pixels = self._prepare(rgb, size)
+        corners = inference.windows(*size, window)
+        crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
+        runs = [self._run(batch) for batch in crops.split(WINDOW_BATCH)]
+        masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))
+        return inference.assemble(masks, corners, size), embeddings.flatten(0, 1)
+
+    # ---- texts ---------------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def embed(self, texts: list[str]) -> Tensor:
+        """Embeddings (T, E) of unit length, each text put into the prompt; remembered by text."""
+        with self._lock:
+            found = {text: self._cache[text] for text in texts if text in self._cache}
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        for start in range(0, len(new), TEXT_BATCH):
+            batch = new[start : start + TEXT_BATCH]
+            prompts = [self.prompt.replace("{}", text) for text in batch]
+            ids, mask = tokenize(self.tokenizer, prompts, self.model.config.text_max_length)
+            embedded = self.model.encode_text(ids.to(self.device), mask.to(self.device)).float()
+            found.update(zip(batch, embedded.unbind(), strict=True))
+        with self._lock:
+            for text in dict.fromkeys(texts):
+                self._cache[text] = found[text]
+                self._cache.move_to_end(text)
+            while len(self._cache) > CACHED_TEXTS:
+                self._cache.popitem(last=False)
+        return torch.stack([found[text] for text in texts])
+
+    @cached_property
+    def _known_texts(self) -> list[str]:
+        return list(dict.fromkeys(word["text"] for word in self.words))
+
+    @cached_property
+    def _known_embeddings(self) -> Tensor:  # (V, E)
+        if not self._known_texts:
+            return torch.empty(0, self.model.config.embed_dim, device=self.device)
+        return self.embed(self._known_texts)
+
+    @cached_property
+    def _known_places(self) -> dict[str, list[int]]:
+        places: dict[str, list[int]] = {}
+        for i, text in enumerate(self._known_texts):
+            places.setdefault(text.casefold(), []).append(i)
+        return places
+
+    @cached_property
+    def _known_words(self) -> set[str]:
+        return set().union(*(content_words(text) for text in self._known_texts))
+
+    def known(self, phrase: str) -> bool:
+        """Whether at least one word that carries meaning occurred in training; True if nothing is recorded."""
+        return not self.words or bool(content_words(phrase) & self._known_words)
+
+    @torch.inference_mode()
+    def nearest_known(self, phrase: str, n: int = 3) -> list[str]:
+        """The `n` known texts nearest to a phrase: first those spelled alike (slips of the pen), then by meaning."""
+        spelled = difflib.get_close_matches(phrase.casefold(), self._known_texts, n, cutoff=0.8)
+        if not self._known_texts:
+            return []
+        order = (self._known_embeddings @ self.embed([phrase])[0]).argsort(descending=True)[: 2 * n].tolist()
+        return list(dict.fromkeys([*spelled, *(self._known_texts[i] for i in order)]))[:n]
+
+    # ---- questions -----------------------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def ask(self, encoded: Encoded, phrases, background: float = 0.3, competitors: bool = True) -> "Segmentation":
+        """Where is what? The picture does not run through the model again.
+
+        Args:
+            encoded: from `encode`.
+            phrases: "a dog, grass, person|man|woman", or a list with a phrase a class (see `phrases.parse`).
+            background: a pixel whose best score is below becomes background, 0..1.
+            competitors: let the weights' other known words compete, so that one word does not fill the picture.
+
+        Raises:
+            SSegError: no phrases, too many or too long ones, or a threshold outside 0..1.
+        """
+        if not 0 <= background <= 1:
+            raise SSegError(f"The background threshold must lie between 0 and 1, not at {background:g}.")
+        classes = parse(phrases)
+        texts = [text for one in classes for text in one.synonyms]
+        owners = torch.tensor([i for i, one in enumerate(classes) for _ in one.synonyms], device=self.device)
+        embeddings = self.embed(texts)
+        logits, nearest = inference.class_logits(encoded.mask_embeddings, embeddings, self.model.scale, owners)
+        if competitors:
+            logits = torch.cat([logits, self._rival_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
+        probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
+        weights = inference.mask_weights(encoded.mask_logits, self.combine)
+        shares = weights.mean((1, 2))[:, None] * probabilities
+        counts = torch.zeros(len(texts), device=self.device).index_add(0, nearest.flatten(), shares.flatten())
+        counts = dict(zip(texts, counts.tolist(), strict=True))
+        return Segmentation(
+            phrases=[one.text for one in classes],
+            winners=[max(one.synonyms, key=counts.get) for one in classes],
+            known=[any(self.known(text) for text in one.synonyms) for one in classes],
+            size=encoded.size,
+            background=float(background),
+            weights=self.name,
+            coarse_scores=inference.combine_scores(weights, probabilities),
+            words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
+        )
+
+    def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
+        """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
+        known = self._known_embeddings  # (V, E)
+        same = (known @ embeddings.T).amax(1) > TOO_CLOSE
+        same[[i for text in texts for i in self._known_places.get(text.casefold(), ())]] = True
+        return self._known_logits(encoded).masked_fill(same, -torch.inf)
+
+    def _known_logits(self, encoded: Encoded) -> Tensor:
+        return encoded.mask_embeddings @ self._known_embeddings.T * self.model.scale
+
+    def _word_probabilities(self, encoded: Encoded) -> Tensor:
+        """(N, V): which known text each mask is, the known texts alone."""
+        return self._known_logits(encoded).softmax(1)
+
+    @torch.inference_mode()
+    def _words_at(self, encoded: Encoded, x: int, y: int, n: int) -> list[dict]:
+        weights = inference.at_pixel(inference.mask_weights(encoded.mask_logits, self.combine), x, y, encoded.size)
+        return self._best_words(weights @ self._word_probabilities(encoded), n)
+
+    def _best_words(self, scores: Tensor, n: int) -> list[dict]:
+        values, order = scores.topk(min(n, len(scores)))
+        pairs = zip(order.tolist(), values.tolist(), strict=True)
+        return [{"phrase": self._known_texts[i], "score": value} for i, value in pairs]
+
+    # ---- the model's own segments ----------------------------------------------------------------------------------
+    @torch.inference_mode()
+    def segment_map(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
+        """The model's own segments, whatever is asked: each pixel goes to its best mask.
+
+        Returns:
+            ids (H, W) int32, index of the mask, and how sure the mask is of the pixel, (H, W) float32 in 0..1.
+        """
+        query, sure = inference.top_class(encoded.mask_logits.sigmoid(), encoded.size)
+        return query.cpu().numpy(), sure.cpu().numpy()
+
+    def name_segments(self, encoded: Encoded, top: int = 3) -> list[dict]:
+        """The segments of `segment_map`, biggest first: {"id", "words": the `top` best known texts, "scores", "area"};
+        area is a share of the picture."""
+        return self._name(encoded, self.segment_map(encoded)[0], top)
+
+    def regions(self, encoded: Encoded, top: int = 3) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
+        """For a viewer: `segment_map` with ids counted from 0, the biggest segment, and the best words of each."""
+        query, sure = self.segment_map(encoded)
+        segments = self._name(encoded, query, top)
+        place = np.zeros(len(encoded.mask_logits), np.int32)
+        place[[segment["id"] for segment in segments]] = np.arange(len(segments))
+        return place[query], sure, [segment["words"] for segment in segments]
+
+    @torch.inference_mode()
+    def _name(self, encoded: Encoded, query: np.ndarray, top: int) -> list[dict]:
+        probabilities = self._word_probabilities(encoded)
+        areas = np.bincount(query.ravel(), minlength=len(probabilities)) / query.size
+        segments = []
+        for i in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist():
+            best = self._best_words(probabilities[i], top)
+            words, scores = [word["phrase"] for word in best], [word["score"] for word in best]
+            segments.append({"id": i, "words": words, "scores": scores, "area": float(areas[i])})
+        return segments
+
+    def info(self) -> dict:
+        """What these weights are, as plain data."""
+        config = self.model.config
+        kinds: dict[str, int] = {}
+        for word in self.words:
+            kinds[word.get("kind", "word")] = kinds.get(word.get("kind", "word"), 0) + 1
+        return {
+            "weights": self.name,
+            "device": str(self.device),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "backbone": config.backbone.get("backbone") or config.backbone["model_type"],
+            "image_size": config.image_size,
+            "queries": config.num_queries,
+            "mask_feature": config.mask_feature,
+            "embed_dim": config.embed_dim,
+            "text_layers": config.text_layers,
+            "combine": self.combine,
+            "prompt": self.prompt,
+            "temperature": float(1 / self.model.scale),
+            "known_phrases": len(self._known_texts),
+            "known_kinds": kinds,
+        }
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An answer: which phrase is where. Full-size maps are made when first asked for."""
+
+    phrases: list[str]  # as typed
+    winners: list[str]  # the synonym that counted most, for each phrase
+    known: list[bool]  # whether the weights have seen a word of it
+    size: tuple[int, int]  # (H, W)
+    background: float
+    weights: str
+    coarse_scores: Tensor = field(repr=False)  # (P, h, w), at the masks' resolution
+    words_at: object = field(repr=False)  # (x, y, n) -> best known texts there
+
+    @cached_property
+    def _top(self) -> tuple[np.ndarray, np.ndarray]:
+        with torch.inference_mode():
+            best, confidence = inference.top_class(self.coarse_scores, self.size)
+        return best.cpu().numpy(), confidence.cpu().numpy()
+
+    @property
+    def best(self) -> np.ndarray:
+        """(H, W) int32: the best phrase of each pixel, without background."""
+        return self._top[0]
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(H, W) float32 in 0..1: the score of the best phrase."""
+        return self._top[1]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(H, W) int32: index into `phrases`, -1 = background (best score below `background`)."""
+        if self.background == 0:
+            return self.best
+        return np.where(self.confidence < self.background, np.int32(-1), self.best)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(P, H, W) float32 in 0..1; made anew at each call. SSegError over 2 GB: use `score_map` then."""
+        if 4 * len(self.phrases) * self.size[0] * self.size[1] > MAX_SCORES:
+            raise SSegError("All scores of this picture would take over 2 GB: take them one by one with score_map(i).")
+        return inference.upsample(self.coarse_scores, self.size).cpu().numpy()
+
+    def score_map(self, index: int) -> np.ndarray:
+        """(H, W) float32 in 0..1: the scores of one phrase."""
+        return inference.upsample(self.coarse_scores[index : index + 1], self.size)[0].cpu().numpy()
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        return np.bincount(self.labels.ravel() + 1, minlength=len(self.phrases) + 1)[1:]
+
+    @cached_property
+    def areas(self) -> list[float]:
+        """Share of the picture, 0..1, for each phrase."""
+        return (self._counts / self.labels.size).tolist()
+
+    @cached_property
+    def mean_scores(self) -> list[float]:
+        """Mean confidence where the phrase was found, 0 where it was not."""
+        sums = np.bincount(self.labels.ravel() + 1, self.confidence.ravel(), minlength=len(self.phrases) + 1)[1:]
+        return (sums / np.maximum(self._counts, 1)).tolist()
+
+    def explain(self, x: int, y: int, n: int = 5) -> dict:
+        """Pixel (x, y): {"best": the `n` best asked phrases, "margin" between the first two, "words": the `n` best of
+        all that the weights know}; entries are {"phrase", "score"}."""
+        if not (0 <= x < self.size[1] and 0 <= y < self.size[0]):
+            raise SSegError(f"Pixel ({x}, {y}) is outside of the picture of {self.size[1]} x {self.size[0]} pixels.")
+        scores = inference.at_pixel(self.coarse_scores, x, y, self.size).tolist()
+        order = sorted(range(len(scores)), key=lambda i: -scores[i])
+        best = [{"phrase": self.phrases[i], "score": scores[i]} for i in order[:n]]
+        margin = scores[order[0]] - (scores[order[1]] if len(order) > 1 else 0.0)
+        return {"x": x, "y": y, "best": best, "margin": margin, "words": self.words_at(x, y, n)}
+
+    def rle(self) -> list[dict]:
+        """COCO run lengths of each phrase's mask: {"size": [H, W], "counts": str}."""
+        return [images.rle(self.labels == i) for i in range(len(self.phrases))]
+
+    def id_png(self) -> bytes:
+        """PNG of ids: 0 = background, i + 1 = phrase i."""
+        return images.id_png(self.labels)
+
+    def overlay(self, image, opacity: float = 0.55) -> np.ndarray:
+        """The picture with the phrases' colours over it: uint8 (H, W, 3)."""
+        rgb = images.read(image)
+        if rgb.shape[:2] != tuple(self.size):
+            raise SSegError("The overlay needs the picture that was segmented: this one has another size.")
+        return images.overlay(rgb, self.labels, images.colors(len(self.phrases)), opacity)
+
+    def to_json(self) -> dict:
+        """All of it but the pixels, ready for `json.dumps`."""
+        columns = ("phrase", "winner", "known", "area", "mean_score", "rle")
+        rows = zip(self.phrases, self.winners, self.known, self.areas, self.mean_scores, self.rle(), strict=True)
+        return {
+            "weights": self.weights,
+            "size": list(self.size),
+            "background": self.background,
+            "background_area": float((self.labels < 0).mean()),
+            "phrases": [{"id": i + 1, **dict(zip(columns, row, strict=True))} for i, row in enumerate(rows)],
+        }

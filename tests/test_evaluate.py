@@ -1,0 +1,102 @@
+"""The evaluation command on real folders and random weights: its figures, its last line, its one-sentence errors."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sseg
+from sseg.metrics import StreamingIoU
+from train import evaluate
+from train.benchmarks.folder import FolderBenchmark
+
+NAMES = ["dog", "cat", "red car", "grass", "sky", "boat", "tree"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Five noisy pictures of two halves in two sizes, with an ignored stripe."""
+    root = tmp_path_factory.mktemp("set")
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir()
+    (root / "masks").mkdir()
+    for number, (height, width) in enumerate([(60, 90), (60, 90), (60, 90), (70, 50), (70, 50)]):
+        ids = np.full((height, width), number, np.uint8)
+        ids[:, width // 2 :] = (number + 2) % len(NAMES)
+        colours = np.random.default_rng(7).integers(0, 256, (len(NAMES), 3))
+        noise = rng.integers(-20, 21, (height, width, 3))
+        Image.fromarray((colours[ids] + noise).clip(0, 255).astype(np.uint8)).save(root / "images" / f"{number}.png")
+        ids[:5] = 255
+        Image.fromarray(ids).save(root / "masks" / f"{number}.png")
+    (root / "classes.txt").write_text("\n".join(NAMES))
+    return root
+
+
+def last_line(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("phrases", ["all", "present"])
+def test_figures_equal_asking_the_segmenter_picture_by_picture(folder, tiny_weights, capsys, phrases):
+    arguments = ["--benchmark", "folder", "--root", str(folder), "--model", str(tiny_weights), "--phrases", phrases]
+    assert evaluate.main([*arguments, "--device", "cpu"]) == 0
+    got = last_line(capsys)
+    segmenter, metric = sseg.load(str(tiny_weights), device="cpu"), StreamingIoU(len(NAMES))
+    for sample in FolderBenchmark(folder):
+        classes = np.arange(len(NAMES)) if phrases == "all" else np.unique(sample.labels[sample.labels >= 0])
+        answer = segmenter(sample.image, [NAMES[i] for i in classes], background=0, competitors=False)
+        metric.update(classes[answer.scores.argmax(0)], sample.labels, ignore=-1)  # the naive way: all maps, full size
+    assert got["miou"] == pytest.approx(100 * metric.compute()["miou"], abs=0.02)
+    assert got["pixel_accuracy"] == pytest.approx(100 * metric.compute()["pixel_accuracy"], abs=0.02)
+    assert {"benchmark": "folder", "images": 5, "classes": 7, "phrases": phrases, "seed": 0}.items() <= got.items()
+    assert got["seconds_per_image"] > 0
+    assert {"model", "protocol", "commit", "hardware", "torch"} <= got.keys()
+
+
+def test_the_table_comes_first_and_can_be_left_out(folder, tiny_weights, capsys):
+    arguments = ["--benchmark", "folder", "--root", str(folder), "--model", str(tiny_weights), "--limit", "2"]
+    assert evaluate.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "mIoU" in out and "best classes" in out and "2 images" in out
+    assert evaluate.main([*arguments, "--json-only", "--size", "32", "--combine", "hard"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["size"] == 32 and "hard" in json.loads(line)["protocol"]
+
+
+def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):
+    arguments = ["--benchmark", "folder", "--root", str(folder), "--oracle", "--features", "pixels", "--grid", "28"]
+    assert evaluate.main([*arguments, "--k", "8", "--device", "cpu"]) == 0
+    eight = last_line(capsys)
+    assert eight["oracle_miou"] == eight["miou"] > 85 and eight["k"] == 8 and eight["images"] == 5
+    assert evaluate.main([*arguments, "--k", "1", "--device", "cpu"]) == 0
+    assert last_line(capsys)["oracle_miou"] < 60
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--root", "no/such/folder", "--model", "mini"], "There is no folder no/such/folder"),
+        (["--model", "mini"], "--root"),
+        (["--root", "HERE", "--model", "no/such/weights/at/all"], "no/such/weights"),
+        (["--root", "HERE", "--oracle", "--features", "nonsense"], "nonsense"),
+        (["--root", "HERE", "--oracle", "--k", "999", "--grid", "4"], "999 clusters"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(folder, capsys, arguments, words):
+    arguments = [str(folder) if word == "HERE" else word for word in arguments]
+    assert evaluate.main(["--benchmark", "folder", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and len(captured.err.strip().splitlines()) == 1 and not captured.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["--model", "mini", "--limit", "0"], ["--model", "mini", "--phrases", "x"]])
+def test_arguments_that_make_no_sense_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(["--benchmark", "stickers", *arguments])
+    assert stop.value.code == 2
+
+
+def test_batches_hold_successive_pictures_of_one_size(folder):
+    batches = list(evaluate.same_size_batches(FolderBenchmark(folder), 2))
+    assert [[sample.name for sample in batch] for batch in batches] == [["0", "1"], ["2"], ["3", "4"]]

@@ -1,0 +1,108 @@
+"""The model: sizes of the paper, what a mask feature is, saving and loading."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from sseg.config import PAPER, SSegConfig
+from sseg.model import SSegModel, pool_under_masks
+
+TINY = {
+    "backbone": {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}
+    | {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+    "fpn_dim": 32,
+    "hidden_dim": 32,
+    "num_queries": 5,
+    "decoder_heads": 2,
+    "text_vocab_size": 50,
+    "text_width": 32,
+    "text_layers": 1,
+    "embed_dim": 16,
+    "projector_dim": 32,
+}
+
+
+def tiny(**changes) -> SSegModel:
+    torch.manual_seed(0)
+    return SSegModel(SSegConfig(**TINY | changes)).eval()
+
+
+def parameters(module) -> float:
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def test_the_paper_size_has_the_papers_parts():
+    with torch.device("meta"):
+        model = SSegModel(SSegConfig(**PAPER))
+    encoder = model.segmenter.pixel_level_module.encoder
+    assert parameters(encoder) == pytest.approx(48.8, abs=0.2)  # Swin-S, reference/blocks of MaskFormer
+    assert parameters(model.segmenter) == pytest.approx(62.8, abs=0.3)
+    assert model.config.num_queries == 64 and len(model.segmenter.transformer_module.decoder.layers) == 6
+    assert len(model.text_tower.encoder.layers) == 12
+
+
+@pytest.mark.parametrize("mask_feature", ["pooled", "query"])
+@pytest.mark.parametrize("side", [(64, 64), (32, 96)])
+def test_shapes_and_unit_lengths(mask_feature, side):
+    model = tiny(mask_feature=mask_feature)
+    out = model.encode_image(torch.randn(2, 3, *side))
+    height, width = side[0] // 4, side[1] // 4
+    assert out.mask_logits.shape == (2, 5, height, width)
+    assert out.layer_mask_logits.shape == (2, 2, 5, height, width)
+    assert torch.equal(out.layer_mask_logits[-1], out.mask_logits)
+    assert torch.allclose(out.mask_embeddings.norm(dim=-1), torch.ones(2, 5), atol=1e-5)
+
+
+def test_swin_and_resnet_backbones_give_the_same_interface():
+    swin = {"model_type": "swin", "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2]}
+    out = tiny(backbone=swin | {"window_size": 4, "image_size": 64}).encode_image(torch.randn(1, 3, 64, 64))
+    assert out.mask_logits.shape == (1, 5, 16, 16)
+
+
+def test_pooling_is_the_weighted_mean_of_the_pixels_under_a_mask():
+    features = torch.arange(8.0).view(1, 2, 2, 2)
+    logits = torch.full((1, 1, 2, 2), -40.0)
+    logits[0, 0, 1] = 40.0  # the lower row
+    assert torch.allclose(pool_under_masks(features, logits), torch.tensor([[[2.5, 6.5]]]))
+
+
+def test_meaning_does_not_bend_masks():
+    model = tiny(mask_feature="pooled").train()
+    model.encode_image(torch.randn(2, 3, 64, 64)).mask_embeddings.sum().backward()
+    assert all(p.grad is None for p in model.mask_embedder.parameters())
+
+
+def test_a_text_keeps_its_embedding_beside_longer_ones():
+    model = tiny()
+    alone = model.encode_text(torch.tensor([[2, 7, 1]]), torch.tensor([[1, 1, 1]]))
+    ids = torch.tensor([[2, 7, 1, 0, 0], [2, 8, 9, 10, 1]])
+    padded = model.encode_text(ids, (ids != 0).long())
+    assert torch.allclose(alone[0], padded[0], atol=1e-5)
+    assert not torch.allclose(padded[0], padded[1], atol=1e-2)
+
+
+def test_saving_and_loading_gives_the_same_answers(tmp_path):
+    model = tiny()
+    model.save_pretrained(tmp_path)
+    again, report = SSegModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    picture = torch.randn(1, 3, 64, 64)
+    one, other = model.encode_image(picture), again.eval().encode_image(picture)
+    assert torch.equal(one.mask_logits, other.mask_logits)
+    assert torch.equal(one.mask_embeddings, other.mask_embeddings)
+
+
+def test_loading_reports_a_missing_and_a_foreign_tensor(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["stranger"] = tensors.pop("logit_scale")
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    _, report = SSegModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(report["missing_keys"]) == {"logit_scale"} and set(report["unexpected_keys"]) == {"stranger"}
+
+
+def test_scale_is_bounded_at_100():
+    model = tiny()
+    assert model.scale.item() == pytest.approx(1 / 0.07, rel=1e-4)
+    model.logit_scale.data.fill_(9.0)
+    assert model.scale.item() == pytest.approx(100.0)

@@ -1,0 +1,118 @@
+"""The package as others get it: its names, what its import costs, and a wheel with weights and assets inside."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from packaging.requirements import Requirement
+
+import sseg
+from tests.conftest import ROOT
+
+SHIPPED = ("sseg", "train", "assets")
+LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi")  # made by Python and by gradio when modules are imported
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The built wheel; built from a copy, so that no old build folder can put stale files into it."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for folder in SHIPPED:
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns(*LEFT_BEHIND))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", target, source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return next(target.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder with the wheel's content, as `pip install --target` leaves it."""
+    folder = tmp_path_factory.mktemp("installed")
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder
+
+
+def requirements(name):
+    """Package -> requirement of the lines of a requirements file (names in lower case, one spelling)."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    found = [Requirement(line) for line in lines if line and not line.startswith("-")]
+    return {requirement.name.lower().replace("-", "_"): requirement for requirement in found}
+
+
+def project_dependencies():
+    """The dependency strings of pyproject.toml (read by hand: tomllib is not in Python 3.10)."""
+    text = (ROOT / "pyproject.toml").read_text()
+    block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.S | re.M).group(1)
+    return [Requirement(entry) for entry in re.findall(r'"(.+?)"', block)]
+
+
+def test_public_names():
+    assert issubclass(sseg.SSegError, Exception)
+    assert callable(sseg.load) and {"Segmenter", "Segmentation", "load"} <= set(dir(sseg))
+    assert sseg.Segmenter.__module__ == sseg.Segmentation.__module__ == "sseg.segmenter"
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        sseg.lode  # noqa: B018
+
+
+def test_import_is_light(run_python):
+    heavy = ("transformers", "timm", "gradio", "matplotlib", "scipy", "train")
+    assert run_python(f"import sys, sseg; print([m for m in {heavy} if m in sys.modules])").strip() == "[]"
+
+
+def test_loading_weights_needs_no_app_and_no_training_code(run_python, tiny_weights):
+    out = run_python(
+        f"import sys, sseg; sseg.load({str(tiny_weights)!r}, device='cpu')\n"
+        "print([m for m in ('gradio', 'train') if m in sys.modules])"
+    )
+    assert out.strip() == "[]"
+
+
+def test_wheel_holds_every_file_of_the_checkout(wheel):
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    files = [p.relative_to(ROOT) for folder in SHIPPED for p in (ROOT / folder).rglob("*") if p.is_file()]
+    wanted = {p.as_posix() for p in files if p.suffix not in (".pyc", ".pyi")}
+    wanted = {re.sub("^assets/", "sseg/_assets/", name) for name in wanted}
+    assert "sseg/_assets/stickers.json" in wanted
+    assert not wanted - inside, "missing in the wheel: name the package or the file type in pyproject.toml"
+    assert any(name.endswith("licenses/LICENSE") for name in inside)
+
+
+def test_installed_package_finds_its_assets_and_weights(installed, run_python):
+    out = run_python(
+        "import sseg, sseg.paths\n"
+        "from train.data.glyphs import load_vocabulary\n"
+        "print(sseg.__file__, sseg.paths.ASSETS, len(load_vocabulary().things) >= 600, sseg.load('mini').device)",
+        path=installed,
+    )
+    file, assets, enough, _ = out.split()
+    assert file == str(installed / "sseg" / "__init__.py")
+    assert assets == str(installed / "sseg" / "_assets")
+    assert enough == "True"
+
+
+def test_version_stands_in_one_piece(wheel):
+    assert wheel.name.startswith(f"sseg-{sseg.__version__}-")
+
+
+def test_tested_versions_are_allowed_versions():
+    tested, wide = requirements("requirements.txt"), project_dependencies()
+    assert {r.name for r in wide} == {r.name for r in tested.values()}
+    for requirement in wide:
+        pinned = next(iter(tested[requirement.name].specifier))
+        assert pinned.operator == "==" and requirement.specifier.contains(pinned.version), requirement.name
+
+
+def test_no_pickle_is_ever_read():
+    for folder in ("sseg", "train"):
+        for path in (ROOT / folder).rglob("*.py"):
+            code = path.read_text(encoding="utf-8")
+            assert not re.search(r"^\s*(import|from) (pickle|dill|joblib|cloudpickle)\b", code, re.M), path
+            loads = re.findall(r"torch\.load\(.*?\)", code, re.S)
+            assert all("weights_only=True" in call for call in loads), path
+            assert "allow_pickle=True" not in code, path

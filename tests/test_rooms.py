@@ -1,0 +1,122 @@
+"""Who may import whom: the rooms of the library, and that training can never reach ground truth."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A module may import from its own room and from those above it.
+ROOMS = [
+    {"_torchvision", "errors", "paths"},
+    {"images", "kmeans", "text", "phrases", "config"},
+    {"model", "features", "checkpoint"},
+    {"pseudo_masks", "inference", "metrics"},
+    {"segmenter", "self_trained", "comparison"},
+    {"__main__", "app"},
+]
+KNOW_THE_TRUTH = {"sseg.metrics", "train.benchmarks"}
+MAY_KNOW_THE_TRUTH = ("train.benchmarks", "train.evaluate")
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(p): p for folder in ("sseg", "train") for p in sorted((ROOT / folder).rglob("*.py"))}
+TRAINING = sorted(m for m in FILES if m.startswith("train.") and not m.startswith(MAY_KNOW_THE_TRUTH))
+LIBRARY = sorted(m for m in FILES if m.startswith("sseg."))
+
+
+@cache
+def imports(module):
+    """Full names of all that a module imports, also inside functions; our own names are cut to existing modules."""
+    path, found = FILES[module], set()
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            names = {f"{source}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else source for name in names}
+        elif is_import_module(node):
+            found.add(node.args[0].value)
+    return found
+
+
+def is_import_module(node):
+    """`import_module("...")` with the name written out."""
+    if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
+        return False
+    return getattr(node.func, "id", getattr(node.func, "attr", "")) in ("import_module", "__import__")
+
+
+def chain_to_truth(module, seen):
+    """The way from a module to ground truth, over everything of ours that it imports, or None."""
+    for name in sorted(imports(module)):
+        if any(name == truth or name.startswith(truth + ".") for truth in KNOW_THE_TRUTH):
+            return [module, name]
+        if name in FILES and name not in seen:
+            seen.add(name)
+            if rest := chain_to_truth(name, seen):
+                return [module, *rest]
+    return None
+
+
+def room(module):
+    """Height of a library module: 0 is what everything may use."""
+    name = module.split(".")[1]
+    heights = [height for height, names in enumerate(ROOMS) if name in names]
+    assert heights, f"sseg/{name}.py has no room yet: add it to ROOMS in tests/test_rooms.py"
+    return heights[0]
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_a_library_module_knows_only_the_rooms_below(module):
+    higher = [m for m in imports(module) if m.startswith("sseg.") and room(m) > room(module)]
+    assert not higher, f"{module} reaches up to {higher}"
+
+
+@pytest.mark.parametrize("module", [*LIBRARY, "sseg"])
+def test_the_library_never_imports_training_and_only_the_app_gradio(module):
+    roots = {name.split(".")[0] for name in imports(module)}
+    assert "train" not in roots
+    assert module.startswith("sseg.app") or not roots & {"gradio", "gradio_client"}
+
+
+@pytest.mark.parametrize("module", TRAINING)
+def test_training_cannot_reach_ground_truth(module):
+    chain = chain_to_truth(module, {module})
+    assert chain is None, " imports ".join(chain)
+
+
+def test_the_check_sees_a_forbidden_import(tmp_path, monkeypatch):
+    spy = tmp_path / "spy.py"
+    spy.write_text("def f():\n    from train.benchmarks import stickers\n")
+    middle = tmp_path / "middle.py"
+    middle.write_text("from train import spy\n")
+    monkeypatch.setitem(FILES, "train.spy", spy)
+    monkeypatch.setitem(FILES, "train.middle", middle)
+    assert chain_to_truth("train.middle", set())[:2] == ["train.middle", "train.spy"]
+
+
+def test_no_import_cycles():
+    visiting, done = [], set()
+
+    def visit(module):
+        assert module not in visiting, " imports ".join([*visiting[visiting.index(module) :], module])
+        if module in done:
+            return
+        visiting.append(module)
+        for name in imports(module) & FILES.keys():
+            if name != "sseg":  # the package itself imports its modules only when asked for a name
+                visit(name)
+        done.add(visiting.pop())
+
+    for module in FILES:
+        visit(module)

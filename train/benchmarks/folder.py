@@ -1,0 +1,103 @@
+"""A benchmark of one's own: a folder of pictures, id masks and class names.
+
+    ROOT/images/NAME.jpg|jpeg|png    pictures
+    ROOT/masks/NAME.png              one id a pixel: 8-bit or 16-bit grey, or palette (read as indices)
+    ROOT/classes.txt                 one class name a line, in id order: the first line is id 0
+
+Pixels with id 255 do not count. A list of more than 255 classes uses 255 as a class, so there 65535 is ignored instead.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from sseg import images
+from sseg.errors import SSegError
+
+_PICTURES = (".jpg", ".jpeg", ".png")
+_MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+
+
+class Sample(NamedTuple):
+    """image (H, W, 3) uint8, labels (H, W) int32 with -1 for pixels that do not count, name without its suffix."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    name: str
+
+
+class FolderBenchmark:
+    """Reads the layout above; pictures and masks are only opened when their turn comes.
+
+    Raises SSegError when the root, one of its parts or a mask is missing, when a mask and its picture differ in size,
+    and when a mask holds an id that classes.txt has no name for.
+    """
+
+    name = "folder"
+    ignore = -1
+    groups = {}
+
+    def __init__(self, root, limit=None):
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise SSegError(f"There is no folder {self.root}: give one that holds images/, masks/ and classes.txt.")
+        self.class_names = self._read_classes()
+        self.ignored_id = 255 if len(self.class_names) <= 255 else 65535
+        self.pictures = self._find("images", _PICTURES)[:limit]
+        masks = {path.stem: path for path in self._find("masks", (".png",))}
+        missing = [path.name for path in self.pictures if path.stem not in masks]
+        if missing:
+            raise SSegError(f"{len(missing)} pictures of {self.root} have no mask, the first is {missing[0]}: "
+                            f"put masks/{Path(missing[0]).stem}.png beside it.")
+        self.masks = masks
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __iter__(self):
+        for path in self.pictures:
+            image = images.read(path, max_pixels=10**9)  # never scaled: the mask fits the picture as it is
+            labels = self._read_mask(self.masks[path.stem])
+            if labels.shape != image.shape[:2]:
+                sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (labels, image)]
+                raise SSegError(f"The mask of {path.name} has {sizes[0]} pixels, the picture {sizes[1]}: "
+                                "make them one size.")
+            yield Sample(image, labels, path.stem)
+
+    def _read_classes(self):
+        path = self.root / "classes.txt"
+        try:
+            names = path.read_text(encoding="utf-8-sig").splitlines()
+        except FileNotFoundError:
+            raise SSegError(f"{path} is missing: write one class name a line, in id order.") from None
+        except UnicodeDecodeError:
+            raise SSegError(f"{path} is not UTF-8 text: save it as UTF-8.") from None
+        while names and not names[-1].strip():
+            names.pop()
+        names = [name.strip() for name in names]
+        if not names or not all(names):
+            raise SSegError(f"{path} has an empty line or no line: write one class name a line, in id order.")
+        return names
+
+    def _find(self, part, suffixes):
+        folder = self.root / part
+        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes) if folder.is_dir() else []
+        if not found:
+            raise SSegError(f"There are no {' or '.join(suffixes)} files in {folder}: see the layout in the README.")
+        return found
+
+    def _read_mask(self, path):
+        try:
+            with Image.open(path) as mask:
+                if mask.mode not in _MASK_MODES:
+                    raise SSegError(f"{path} is a colour picture ({mask.mode}): save ids as a grey or palette PNG.")
+                ids = np.asarray(mask).astype(np.int32)
+        except OSError:
+            raise SSegError(f"{path} cannot be read as a picture: save it as PNG again.") from None
+        labels = np.where(ids == self.ignored_id, self.ignore, ids).astype(np.int32)
+        if labels.max() >= len(self.class_names):
+            raise SSegError(f"{path} holds the id {labels.max()}, but classes.txt names only 0 to "
+                            f"{len(self.class_names) - 1}: add the name, or paint those pixels {self.ignored_id}.")
+        return labels

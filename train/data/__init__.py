@@ -1,0 +1,1 @@
+"""Data: the rendered sticker world and real image-text sets."""

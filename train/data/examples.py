@@ -1,0 +1,47 @@
+"""Renders the page's example scenes: `python -m train.data.examples` writes assets/examples.
+
+They come from the test split's distribution (textures and seeds that training never sees), with things to tell apart
+and words that name what is shown.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from sseg.paths import ASSETS
+from train.data.stickers import TEST, StickerWorld
+
+SIZE = 448
+SEED = 77_001
+DRAWN = 48  # scenes drawn from the seed ...
+CHOSEN = (18, 46, 10, 26, 1, 42)  # ... of which a person chose these to look at
+
+
+def words(world: StickerWorld, plan, scene: int) -> str:
+    """Names of the things and materials of one scene, each once: what the page types for it."""
+    things, materials = world.vocabulary.things, world.vocabulary.materials
+    names = [things[i].name for i in plan.thing[scene].tolist() if i >= 0]
+    names += [materials[i].name for i in plan.material[scene].tolist() if i >= 0]
+    return ", ".join(dict.fromkeys(names))
+
+
+def write(folder: Path, chosen=CHOSEN) -> None:
+    """Render the chosen scenes as scene-1.webp ... and list them, with their words, in examples.json."""
+    world = StickerWorld(SIZE, split="test")
+    plan = world.plan(SEED, DRAWN, TEST)
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = []
+    for number, scene in enumerate(chosen, start=1):
+        pixels = world.render(plan.part(scene, scene + 1))[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3) uint8
+        name = f"scene-{number}.webp"
+        Image.fromarray(pixels).save(folder / name, quality=90, method=6)
+        listing.append({"file": name, "words": words(world, plan, scene)})
+    (folder / "examples.json").write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ASSETS / "examples")
+    write(parser.parse_args().out)

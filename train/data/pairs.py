@@ -1,0 +1,66 @@
+"""Sources of training pairs: each gives a batch as a function of (seed, step), so that a run can be resumed exactly.
+
+A source has `batch(step, stage) -> (pixels uint8 (B, 3, S, S), B captions)`, `sample_captions(n)` for the tokenizer and
+`vocabulary(words)`: which phrases the captions taught, and how often. No source carries masks.
+"""
+
+import random
+from collections import Counter
+
+from train.data.stickers import Difficulty, StickerWorld
+
+
+class StickerPairs:
+    """An endless stream of rendered scenes with captions."""
+
+    def __init__(self, seed: int, device, stages: list[dict]):
+        self.seed, self.device, self.stages = seed, device, stages
+        self.worlds = {}  # one renderer for each size
+
+    def world(self, size: int) -> StickerWorld:
+        if size not in self.worlds:
+            self.worlds[size] = StickerWorld(size, self.device, split="train")
+        return self.worlds[size]
+
+    def batch(self, step: int, stage: dict):
+        """Scenes of one step: `stage` gives size, batch and difficulty."""
+        seed = self.seed * 100_000_000 + step
+        return self.world(stage["size"]).batch(seed, stage["batch"], Difficulty(**stage["difficulty"]))
+
+    def sample_captions(self, n: int) -> list[str]:
+        """Captions of scenes of every stage, from seeds that training does not reach."""
+        each, captions = max(1, n // len(self.stages)), []
+        for index, stage in enumerate(self.stages):
+            seed = self.seed * 100_000_000 + 90_000_000 + index
+            captions += self.world(stage["size"]).plan(seed, each, Difficulty(**stage["difficulty"])).captions
+        return captions
+
+    def vocabulary(self, words: Counter) -> list[dict]:
+        """Names and synonyms, each with the count of its rarest word in the captions seen."""
+        from train.data.glyphs import load_vocabulary
+
+        known = load_vocabulary()
+        entries = []
+        for kind, items in (("thing", known.things), ("material", known.materials)):
+            for item in items:
+                for text in (item.name, *item.synonyms):
+                    count = min(words[word] for word in text.lower().split())
+                    entry = {"text": text, "count": count, "kind": kind}
+                    entries.append(entry if text == item.name else entry | {"name": item.name})
+        return entries
+
+
+def shuffled(n: int, seed: int, epoch: int) -> list[int]:
+    """A permutation of n items that depends on nothing but seed and epoch."""
+    order = list(range(n))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order
+
+
+def open_pairs(recipe: dict, seed: int, device, stages: list[dict]):
+    """The source that a recipe's `data` names: `{name: stickers}` or `{name: tars, root: FOLDER}`."""
+    if recipe["name"] == "stickers":
+        return StickerPairs(seed, device, stages)
+    from train.data.shards import TarPairs
+
+    return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160))

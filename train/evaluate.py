@@ -1,0 +1,232 @@
+"""One command for every benchmark and model: a table for people, then one line of JSON.
+
+    python -m train.evaluate --benchmark stickers --model mini [--phrases all|present] [--limit N] [--seed-offset N]
+    python -m train.evaluate --benchmark folder --root DIR --model mini
+    python -m train.evaluate --benchmark stickers --oracle --features pixels --k 8
+
+Intersections and unions are summed over the whole set, IoU is averaged over the classes that occur (mmsegmentation's
+IoUMetric); figures are in per cent. Protocols: with `--phrases all` every class of the benchmark competes in every
+picture, with `present` only those that are in the picture's truth. No background, no other vocabulary. `--oracle`
+gives each K-Means cluster the class of most of its pixels: the ceiling that pseudo-masks set (paper, section 3).
+"""
+
+import argparse
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+
+import sseg
+from sseg import features, inference
+from sseg.errors import SSegError
+from sseg.metrics import StreamingIoU, oracle_update
+from sseg.pseudo_masks import pseudo_masks
+from train.provenance import commit, hardware
+
+BENCHMARKS = ("stickers", "stickers-heldout", "folder")
+ORACLE_BATCH = 16  # pictures clustered together
+
+
+def main(arguments=None):
+    """Run the command; returns the exit code."""
+    options = parse(arguments)
+    try:
+        benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit)
+        result, metric = run_oracle(benchmark, options) if options.oracle else run_model(benchmark, options)
+    except SSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    result.update(commit=commit(), hardware=hardware(pick_device(options.device)), torch=torch.__version__)
+    if not options.json_only:
+        print(table(benchmark, metric, result))
+    print(json.dumps(result))
+    return 0
+
+
+def parse(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m train.evaluate", description="Evaluate weights on a benchmark.")
+    parser.add_argument("--benchmark", required=True, choices=BENCHMARKS)
+    parser.add_argument("--root", help="folder of the data set (benchmark folder)")
+    parser.add_argument("--model", metavar="W", help="bundled name, folder, or owner/name@revision")
+    parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
+    parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
+    parser.add_argument("--size", type=natural, metavar="N", help="long side for the model (default: its own)")
+    parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
+    parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
+    parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
+    parser.add_argument("--features", default="pixels", help="feature source of the pseudo-masks")
+    parser.add_argument("--k", type=natural, default=8, help="clusters a picture")
+    parser.add_argument("--grid", type=natural, default=56, help="cells along each side for the pseudo-masks")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--json-only", action="store_true", help="leave out the table")
+    options = parser.parse_args(arguments)
+    if not options.oracle and not options.model:
+        parser.error("give --model W, or --oracle")
+    return options
+
+
+def natural(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def open_benchmark(name, root=None, seed_offset=0, limit=None):
+    """The benchmark of that name: class_names, ignore, groups, len, and samples with image, labels, name."""
+    if name == "folder":
+        if not root:
+            raise SSegError("The benchmark folder needs --root DIR, a folder with images/, masks/ and classes.txt.")
+        from train.benchmarks.folder import FolderBenchmark
+
+        return FolderBenchmark(root, limit)
+    from train.benchmarks.stickers import StickersBenchmark
+
+    return StickersBenchmark(name, seed_offset, limit)
+
+
+def run_model(benchmark, options):
+    """Segment every picture with the model; returns (result dict, metric)."""
+    segmenter = sseg.load(options.model, device=options.device, combine=options.combine)
+    predict = Predictor(segmenter, benchmark.class_names, options.size)
+    metric, seconds = StreamingIoU(len(benchmark.class_names)), 0.0
+    for sample in Progress(benchmark):
+        classes = present_classes(sample.labels, benchmark.ignore) if options.phrases == "present" else None
+        start = time.perf_counter()
+        labels = predict(sample.image, classes)
+        seconds += time.perf_counter() - start
+        metric.update(labels, sample.labels, benchmark.ignore)
+    protocol = f"{options.phrases} phrases, {segmenter.combine} masks, no background"
+    result = summary(benchmark, metric, seconds, options)
+    result.update(model=options.model, phrases=options.phrases, protocol=protocol, size=predict.long_side)
+    return result, metric
+
+
+class Predictor:
+    """Pictures -> label maps over a fixed list of class names, whose texts are embedded once."""
+
+    def __init__(self, segmenter, class_names, long_side=None):
+        self.segmenter = segmenter
+        self.texts = segmenter.embed(list(class_names))  # (C, E)
+        self.long_side = long_side or segmenter.long_side
+
+    @torch.inference_mode()
+    def __call__(self, image, classes=None):
+        """image (H, W, 3) uint8 -> (H, W) int32 indices; `classes`: the indices that may win, by default all.
+
+        Scores are made on the model's grid and enlarged before the choice, as mmsegmentation does.
+        """
+        enc = self.segmenter.encode(image, long_side=self.long_side)
+        chosen = torch.arange(len(self.texts)) if classes is None else torch.as_tensor(classes).long()
+        if not len(chosen):
+            return np.full(image.shape[:2], -1, np.int32)
+        scores = inference.class_scores(enc.mask_logits, enc.mask_embeddings, self.texts[chosen.to(self.texts.device)],
+                                        self.segmenter.model.scale, combine=self.segmenter.combine)
+        best, _ = inference.top_class(scores, image.shape[:2])
+        return chosen[best.cpu().long()].numpy().astype(np.int32)
+
+
+def present_classes(labels, ignore):
+    """Indices of the classes in a label map, ascending."""
+    classes = np.unique(labels)
+    return classes[classes != ignore]
+
+
+def run_oracle(benchmark, options):
+    """Cluster every picture, let each cluster take its majority class; returns (result dict, metric)."""
+    source, grid = features.source(options.features), (options.grid, options.grid)
+    device = pick_device(options.device)
+    metric, seconds, count = StreamingIoU(len(benchmark.class_names)), 0.0, 0
+    for batch in same_size_batches(Progress(benchmark), ORACLE_BATCH):
+        pixels = torch.stack([torch.from_numpy(sample.image).permute(2, 0, 1) for sample in batch]).to(device)
+        start = time.perf_counter()
+        seeds = torch.arange(count, count + len(batch))
+        clusters = pseudo_masks(pixels, source, options.k, grid, seeds, steps=20).cpu().numpy()
+        seconds += time.perf_counter() - start
+        count += len(batch)
+        for sample, ids in zip(batch, clusters, strict=True):
+            oracle_update(metric, ids, sample.labels, benchmark.ignore)
+    result = summary(benchmark, metric, seconds, options)
+    result.update(model=f"{options.features}, K = {options.k}", phrases=None, features=options.features, k=options.k,
+                  grid=options.grid, oracle_miou=result["miou"],
+                  protocol=f"oracle: majority class of each cluster, {options.grid} x {options.grid} grid")
+    return result, metric
+
+
+def same_size_batches(samples, most):
+    """Lists of up to `most` successive samples whose pictures have one size."""
+    batch = []
+    for sample in samples:
+        if batch and (len(batch) == most or batch[0].image.shape != sample.image.shape):
+            yield batch
+            batch = []
+        batch.append(sample)
+    if batch:
+        yield batch
+
+
+def summary(benchmark, metric, seconds, options):
+    """The figures that every run has, in per cent with two decimals."""
+    scores = metric.compute()
+    result = {"benchmark": benchmark.name, "images": len(benchmark), "classes": len(benchmark.class_names),
+              "miou": percent(scores["miou"]), "pixel_accuracy": percent(scores["pixel_accuracy"])}
+    for group, classes in benchmark.groups.items():
+        result[f"miou_{group}"] = percent(metric.miou(classes))
+    result.update(seconds_per_image=round(seconds / max(len(benchmark), 1), 5), seed=options.seed_offset)
+    return result
+
+
+def percent(share):
+    return None if np.isnan(share) else round(100 * float(share), 2)
+
+
+def table(benchmark, metric, result):
+    """What a person wants to see: the means, and the ten best and worst classes that occur."""
+    lines = [f"{result['benchmark']}, {result['images']} images, {result['classes']} classes: {result['model']}",
+             result["protocol"], ""]
+    means = [("mIoU", "miou"), *((group, f"miou_{group}") for group in benchmark.groups), ("pixels", "pixel_accuracy")]
+    lines += [f"  {label:<24} {show(result[key])}" for label, key in means]
+    iou = metric.iou()
+    order = [i for i in np.argsort(-np.nan_to_num(iou, nan=-1), kind="stable") if not np.isnan(iou[i])]
+    for title, part in (("best", order[:10]), ("worst", order[:10:-1][:10])):
+        if part:
+            lines += ["", f"  {title} classes"]
+            lines += [f"  {benchmark.class_names[i][:24]:<24} {show(percent(iou[i]))}" for i in part]
+    lines += ["", f"  {1000 * result['seconds_per_image']:.1f} ms an image, {result['hardware']}", ""]
+    return "\n".join(lines)
+
+
+def show(value):
+    return "     -" if value is None else f"{value:6.2f}"
+
+
+def pick_device(name):
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+class Progress:
+    """Iterate over a sized thing and write a line with the time left to stderr, at most twice a second."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __iter__(self):
+        start = shown = time.monotonic()
+        total, live = len(self.items), sys.stderr.isatty()
+        every = 0.5 if live else 30.0  # a log wants few lines
+        for done, item in enumerate(self.items):
+            yield item
+            now = time.monotonic()
+            if now - shown >= every or (live and done + 1 == total):
+                shown = now
+                left = (now - start) / (done + 1) * (total - done - 1)
+                line = f"{done + 1} of {total} images, {left:.0f} s left"
+                print(f"\r{line}  " if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+        if live:
+            print(file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

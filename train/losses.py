@@ -1,0 +1,83 @@
+"""The losses of S-Seg as pure functions: shape from pseudo-masks, meaning from captions (paper.md, section 4)."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.matcher import match
+
+FOCAL_ALPHA = 0.25  # and gamma = 2, a square: MaskFormer's defaults, facebookresearch/MaskFormer criterion.py
+
+
+class MaskLoss(NamedTuple):
+    """Terms summed over decoder layers, and the assignment of the last layer: (B, K) query of each target, -1 = none."""
+
+    dice: Tensor
+    focal: Tensor
+    queries: Tensor
+
+
+def one_hot_masks(ids: Tensor, k: int) -> Tensor:
+    """Cluster ids (B, h, w) -> binary target masks (B, K, h * w) float; an empty cluster is an all-zero row."""
+    return F.one_hot(ids.flatten(1), k).transpose(1, 2).float()
+
+
+def pairwise_dice(logits: Tensor, targets: Tensor) -> Tensor:
+    """Dice loss of every mask against every target: (..., N, P) and (..., K, P) -> (..., N, K), +1 smoothing."""
+    probs, targets = logits.sigmoid(), targets.to(logits.dtype)
+    overlap = 2 * probs @ targets.transpose(-1, -2)
+    size = probs.sum(-1)[..., :, None] + targets.sum(-1)[..., None, :]
+    return 1 - (overlap + 1) / (size + 1)
+
+
+def pairwise_focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sigmoid focal loss, mean over pixels, of every mask against every target -> (..., N, K)."""
+    probs, targets = logits.sigmoid(), targets.to(logits.dtype)
+    surprise = F.softplus(logits)  # -log(1 - p); -log(p) is the same less the logit
+    if_one = FOCAL_ALPHA * (1 - probs).square() * (surprise - logits)
+    if_zero = (1 - FOCAL_ALPHA) * probs.square() * surprise
+    # sum over pixels of t * if_one + (1 - t) * if_zero, as one product
+    return ((if_one - if_zero) @ targets.transpose(-1, -2) + if_zero.sum(-1, keepdim=True)) / logits.shape[-1]
+
+
+def mask_loss(layer_logits: Tensor, ids: Tensor, k: int, focal_weight: float = 20.0) -> MaskLoss:
+    """Dice and focal loss of matched masks, for every decoder layer; unmatched masks are free.
+
+    Args:
+        layer_logits: (D, B, N, h, w) mask logits of each decoder layer.
+        ids: (B, h, w) cluster of each pixel in 0..k-1; clusters may be empty.
+        focal_weight: weight of focal against dice in the matching cost (the caller weighs the terms of the loss).
+    Returns:
+        `MaskLoss`; each term is summed over layers and divided by the number of targets of the batch.
+    """
+    logits = layer_logits.float().flatten(3)  # (D, B, N, P)
+    targets = one_hot_masks(ids, k)  # (B, K, P)
+    valid = targets.any(-1)  # (B, K)
+    dice, focal = pairwise_dice(logits, targets), pairwise_focal(logits, targets)  # (D, B, N, K)
+    queries = match(dice + focal_weight * focal, valid)  # (D, B, K)
+    index = queries.clamp(min=0).unsqueeze(2)  # (D, B, 1, K)
+    scale = valid / valid.sum().clamp(min=1)  # (B, K)
+    picked = [(pair.gather(2, index).squeeze(2) * scale).sum() for pair in (dice, focal)]
+    return MaskLoss(*picked, queries[-1])
+
+
+def region_similarity(masks: Tensor, texts: Tensor, pooling: str = "softmax", sharpness: float = 10.0) -> Tensor:
+    """Similarity of each picture to each text from the cosines of its regions: (B, N, E), (P, E) -> (B, P).
+
+    "softmax" is a soft maximum over regions, log-mean-exp(sharpness * cosine) / sharpness: one region that fits is
+    enough. "mean" is the cosine of the mean region with the text, as the paper has it.
+    """
+    if pooling == "mean":
+        return F.normalize(masks.mean(1), dim=-1) @ texts.T
+    cosines = torch.einsum("bne,pe->bnp", masks, texts)
+    return (torch.logsumexp(sharpness * cosines, dim=1) - math.log(masks.shape[1])) / sharpness
+
+
+def contrastive_loss(similarity: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric InfoNCE of a (B, B) similarity whose diagonal holds the true pairs; mean of both directions."""
+    target = torch.arange(len(similarity), device=similarity.device)
+    logits = similarity * scale
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

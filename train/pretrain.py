@@ -1,0 +1,217 @@
+"""S-Seg pre-training: pictures and captions in, a segmenter that answers to words out.
+
+    python -m train.pretrain train/recipes/mini.yaml                      # from the start
+    python -m train.pretrain train/recipes/mini.yaml --resume             # go on where a run stopped
+    python -m train.pretrain train/recipes/mini.yaml out=runs/try seed=1  # with changes
+
+Every batch is a function of (seed, step), so a resumed run repeats an unbroken one exactly. The run's folder can be
+loaded at any time: `sseg.load("runs/mini")`.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+import yaml
+
+from sseg.config import SSegConfig
+from sseg.errors import SSegError
+from sseg.features import source
+from sseg.model import SSegModel
+from sseg.pseudo_masks import pseudo_masks
+from sseg.text import tokenize
+from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
+from train.data.pairs import open_pairs
+from train.losses import contrastive_loss, mask_loss, region_similarity
+from train.provenance import commit, hardware, versions
+from train.recipe import read_recipe
+from train.schedule import learning_rate
+from train.tokenizer import train_tokenizer
+
+
+class Run:
+    """Everything that changes while training, and where it is kept."""
+
+    def __init__(self, recipe: dict, resume: bool):
+        self.recipe, self.out = recipe, Path(recipe["out"])
+        self.device = torch.device(pick_device(recipe["device"]))
+        self.stages = recipe["stages"]
+        self.total = sum(stage["steps"] for stage in self.stages)
+        torch.manual_seed(recipe["seed"])
+        self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages)
+        self.tokenizer = train_tokenizer(self.pairs.sample_captions(20_000), **recipe["tokenizer"])
+        config = SSegConfig(
+            text_vocab_size=len(self.tokenizer),
+            text_max_length=recipe["tokenizer"]["max_length"],
+            image_size=self.stages[-1]["size"],
+            **recipe["model"],
+        )
+        self.model = SSegModel(config).to(self.device, memory_format=torch.channels_last)
+        self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.optimizer = make_optimizer(self.model, recipe["optimizer"])
+        self.source = source(recipe["pseudo_masks"]["features"])
+        self.mean = torch.tensor(config.pixel_mean, device=self.device).view(1, 3, 1, 1) * 255
+        self.std = torch.tensor(config.pixel_std, device=self.device).view(1, 3, 1, 1) * 255
+        self.step, self.samples, self.seconds, self.words = 0, 0, 0.0, Counter()
+        if resume:
+            self.restore()
+
+    def stage(self) -> dict:
+        """The stage of the curriculum that the current step belongs to."""
+        step = self.step
+        for stage in self.stages:
+            if step < stage["steps"]:
+                return stage
+            step -= stage["steps"]
+        return self.stages[-1]
+
+    def train_step(self) -> dict[str, torch.Tensor]:
+        """One batch: pseudo-masks, prediction, shape and meaning, one step of the optimiser."""
+        recipe, stage = self.recipe, self.stage()
+        torch.manual_seed(recipe["seed"] * 1_000_003 + self.step)  # dropout, too, is a function of (seed, step)
+        pixels, captions = self.pairs.batch(self.step, stage)  # uint8 (B, 3, S, S), B texts
+        self.words.update(word for caption in captions for word in words_of(caption))
+        k, grid = stage["k"], (stage["size"] // 4,) * 2
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
+            ids = pseudo_masks(pixels, self.source, k, grid, seeds=self.step)  # (B, h, w)
+            ids_text, attend = tokenize(self.tokenizer, captions, self.model.config.text_max_length)
+            values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+            image, texts = self.model(values, ids_text.to(self.device), attend.to(self.device))
+
+        weights = recipe["loss"]
+        shape = mask_loss(image.layer_mask_logits, ids, k, weights["focal"])
+        similarity = region_similarity(image.mask_embeddings, texts, weights["pooling"], weights["sharpness"])
+        meaning = contrastive_loss(similarity, self.model.scale)
+        loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
+        self.update(loss)
+        self.samples += len(pixels)
+        hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
+        terms = {"loss": loss, "dice": shape.dice, "focal": shape.focal, "contrastive": meaning, "retrieval": hit}
+        return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
+
+    def update(self, loss: torch.Tensor) -> None:
+        """AdamW step with clipped gradients, then the running average of the weights."""
+        o = self.recipe["optimizer"]
+        rate = learning_rate(self.step, self.total, o["lr"], o["warmup"], o["final_lr"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), o["clip"])
+        self.optimizer.step()
+        self.step += 1
+        keep = min(o["average"], (self.step + 1) / (self.step + 10))  # short memory at the start of a run
+        for name, tensor in self.model.state_dict().items():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1 - keep)
+            else:
+                self.average[name].copy_(tensor)
+
+    def save(self) -> None:
+        """State for resuming, and beside it loadable weights (the running average, half precision)."""
+        tree = {"model": self.model.state_dict(), "average": self.average}
+        tree |= {"optimizer": optimizer_tensors(self.optimizer)}
+        tree |= {"step": self.step, "samples": self.samples, "seconds": self.seconds}
+        save_state(self.out, tree)
+        half = {n: t.to(torch.float16) if t.is_floating_point() else t for n, t in self.average.items()}
+        self.model.save_pretrained(self.out, state_dict=half)
+        self.tokenizer.save_pretrained(self.out)
+        vocabulary = {"phrases": self.pairs.vocabulary(self.words), "words": dict(self.words.most_common())}
+        (self.out / "vocabulary.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0))
+
+    def restore(self) -> None:
+        """Read the last state of this run's folder."""
+        flat = load_state(self.out)
+        if flat is None:
+            raise SSegError(f"There is no run to resume in {self.out}; start it without --resume.")
+        self.model.load_state_dict(select(flat, "model/"))
+        self.average = {name: t.to(self.device) for name, t in select(flat, "average/").items()}
+        restore_optimizer(self.optimizer, select(flat, "optimizer/"))
+        self.step, self.samples = int(flat["step"]), int(flat["samples"])
+        self.seconds = float(flat["seconds"])
+        self.words = Counter(json.loads((self.out / "vocabulary.json").read_text())["words"])
+
+
+def words_of(caption: str) -> list[str]:
+    """Lower-case words of a caption without punctuation."""
+    return [word for word in (w.strip(".,!?:;\"'()#").lower() for w in caption.split()) if word]
+
+
+def pick_device(name: str) -> str:
+    """"auto" is the GPU where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def make_optimizer(model: SSegModel, recipe: dict) -> torch.optim.AdamW:
+    """AdamW; no decay on biases, norms, embeddings of queries and the temperature."""
+    decay = [p for n, p in model.named_parameters() if p.ndim > 1 and "queries_embedder" not in n]
+    plain = [p for n, p in model.named_parameters() if p.ndim <= 1 or "queries_embedder" in n]
+    groups = [{"params": decay, "weight_decay": recipe["weight_decay"]}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe["lr"], betas=tuple(recipe["betas"]))
+
+
+def log(run: Run, record: dict) -> None:
+    """One JSON line to the run's log."""
+    with (run.out / "log.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def progress(run: Run, record: dict) -> None:
+    """One line for the person who waits."""
+    left = (run.total - run.step) * record["seconds_per_step"] / 60
+    terms = "  ".join(f"{name} {record[name]:.3f}" for name in ("dice", "focal", "contrastive", "retrieval"))
+    rate = f"{record['images_per_second']:.0f} images/s  {left:.0f} min left"
+    print(f"step {run.step}/{run.total}  {terms}  {rate}", file=sys.stderr, flush=True)
+
+
+def train(run: Run) -> None:
+    """The loop: steps, a log line now and then, a checkpoint every few minutes."""
+    recipe = run.recipe
+    run.out.mkdir(parents=True, exist_ok=True)
+    (run.out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    start = {"event": "resume" if run.step else "start", "step": run.step, "commit": commit()}
+    log(run, start | {"versions": versions(), "hardware": hardware(run.device), "recipe": recipe})
+    run.model.train()
+    saved, mark, sums = time.monotonic(), time.monotonic(), Counter()
+    while run.step < run.total:
+        terms = run.train_step()
+        for name, value in terms.items():
+            sums[name] += value
+        if run.step % recipe["log_every"] and run.step < run.total:
+            continue
+        steps = run.step % recipe["log_every"] or recipe["log_every"]
+        elapsed, mark = time.monotonic() - mark, time.monotonic()
+        run.seconds += elapsed
+        record = {name: round(float(value) / steps, 5) for name, value in sums.items()}
+        record |= {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
+        record |= {"seconds_per_step": elapsed / steps, "size": run.stage()["size"]}
+        record["images_per_second"] = round(steps * run.stage()["batch"] / elapsed, 1)
+        log(run, record)
+        progress(run, record)
+        sums.clear()
+        if time.monotonic() - saved > 60 * recipe["checkpoint_minutes"] or run.step == run.total:
+            run.save()
+            saved = mark = time.monotonic()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train.pretrain", description=__doc__.split("\n")[0])
+    parser.add_argument("recipe", help="a file of train/recipes")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run's folder")
+    args = parser.parse_args(arguments)
+    try:
+        run = Run(read_recipe(args.recipe, args.changes), args.resume)
+        train(run)
+    except SSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
