@@ -9,12 +9,16 @@ import argparse
 import itertools
 import json
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
-import sseg
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import sseg  # noqa: E402
 
 
 def median_ms(work, repeats: int) -> float:

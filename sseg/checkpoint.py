@@ -46,7 +46,7 @@ def resolve(name: str | Path) -> Path:
     if str(name) in found:
         return found[str(name)]
     path = Path(name).expanduser()
-    if path.is_dir():
+    if str(name) and path.is_dir():
         return path
     if path.is_file():
         raise SSegError(f'"{name}" is a file: weights are given by their folder, "{path.parent}".')

@@ -12,6 +12,7 @@ PAPER = {
     "decoder_layers": 6,
     "decoder_heads": 8,
     "decoder_ffn_dim": 2048,
+    "decoder_dropout": 0.1,
     "text_vocab_size": 49408,
     "text_layers": 12,
     "text_width": 256,
@@ -54,6 +55,7 @@ class SSegConfig(PreTrainedConfig):
     decoder_layers: int = 2
     decoder_heads: int = 4
     decoder_ffn_dim: int = 256
+    decoder_dropout: float = 0.0
     mask_feature: str = "pooled"
     mask_feature_levels: list | tuple = (4,)
     text_vocab_size: int = 4096
@@ -88,6 +90,7 @@ class SSegConfig(PreTrainedConfig):
         decoder = {"model_type": "detr", "d_model": self.hidden_dim, "num_queries": self.num_queries}
         decoder |= {"decoder_layers": self.decoder_layers, "decoder_ffn_dim": self.decoder_ffn_dim}
         decoder |= {"decoder_attention_heads": self.decoder_heads, "encoder_attention_heads": self.decoder_heads}
+        decoder |= {"dropout": self.decoder_dropout}
         return MaskFormerConfig(
             backbone_config=backbone,
             decoder_config=decoder,

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from pycocotools import mask as coco_mask
 
 from sseg.errors import SSegError
@@ -14,7 +14,7 @@ from sseg.errors import SSegError
 MAX_PIXELS = 16_000_000  # the working size: bigger pictures are scaled down, labels included
 
 # 20 colours by farthest-point search in CIELAB under normal, protan, deutan and tritan vision (Machado et al. 2009):
-# at least 17 apart in each, the first eight 29; neighbours differ by 16 or more in lightness.
+# at least 14 apart in each, the first eight 25; neighbours differ by 16 or more in lightness.
 PALETTE = (
     (0, 105, 240), (255, 120, 0), (0, 255, 210), (135, 60, 105), (195, 180, 255),
     (165, 0, 15), (165, 240, 135), (105, 135, 90), (90, 0, 255), (75, 180, 180),
@@ -43,8 +43,13 @@ def read(source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        return _to_rgb_array(source.copy(), max_pixels, "the picture")
+        return _to_rgb_array(source, max_pixels, "the picture")
     with _open(source) as image:
+        factor = (image.width * image.height / max_pixels) ** 0.5
+        if factor > 1:
+            image.draft(
+                None, (int(image.width / factor), int(image.height / factor))
+            )  # JPEG: decode at a half, a quarter
         return _to_rgb_array(image, max_pixels, _name(source))
 
 
@@ -90,9 +95,6 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _to_rgb_array(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
     try:
-        factor = (image.width * image.height / max_pixels) ** 0.5
-        if factor > 1 and image.format == "JPEG":
-            image.draft(None, (int(image.width / factor), int(image.height / factor)))  # decode at a half, a quarter
         image.load()
         image = _upright(image)
         if image.mode in ("L", "RGB", "RGBA", "CMYK"):
@@ -106,9 +108,11 @@ def _to_rgb_array(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF data: the picture itself is fine
-        return image
+        pass
+    return image
 
 
 def _shrink(image: Image.Image, max_pixels: int) -> Image.Image:

@@ -79,7 +79,8 @@ def class_logits(mask_embeddings: Tensor, text_embeddings: Tensor, scale, groups
 
 def combine_scores(weights: Tensor, probabilities: Tensor) -> Tensor:
     """Sum over queries: weights (N, h, w) and probabilities (N, C) -> scores (C, h, w)."""
-    return (probabilities.T @ weights.flatten(1)).view(-1, *weights.shape[1:])
+    scores = probabilities.T @ weights.flatten(1)
+    return scores.clamp(max=1).view(-1, *weights.shape[1:])  # rounding may carry a sum of ones a little above
 
 
 def class_scores(

@@ -95,8 +95,8 @@ def _cluster(x, k, steps, seeds, metric):
     else:
         shift = x.mean(1, keepdim=True)
         x = x - shift  # distances by |x|^2 - 2xc + |c|^2 lose digits far from the origin
-    xt = x.transpose(1, 2).contiguous()  # (B, d, T): tokens innermost, so every pass over them is one long stripe
-    squares = xt.square().sum(1)  # (B, T)
+    xt = x.transpose(1, 2)  # (B, d, T), a view
+    squares = x.square().sum(2)  # (B, T)
     tolerance = _TOLERANCE * squares.mean(1) / x.shape[2]
     centers = _seed(x, xt, squares, k, seeds)
     centers = _lloyd(x, xt, squares, centers, steps, tolerance, spherical)
@@ -154,7 +154,7 @@ def _lloyd(x, xt, squares, centers, steps, tolerance, spherical):
 def _step(x, xt, squares, centers, spherical):
     affinity = _affinity(xt, centers)
     best = affinity.amax(1, keepdim=True)
-    member = (affinity == best).to(x.dtype)  # (B, K, T): equal centres share their tokens, which leaves them equal
+    member = affinity.eq_(best)  # (B, K, T) of 0 and 1: equal centres share their tokens, which leaves them equal
     counts = member.sum(2, keepdim=True)
     moved = torch.bmm(member, x) / counts.clamp_min(1)
     if (counts == 0).any():

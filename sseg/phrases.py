@@ -59,8 +59,10 @@ def _parse_class(part) -> PhraseClass | None:
     text = clean(part)
     if len(text) > MAX_LENGTH:
         raise SSegError(f'The phrase "{text[:20]}…" has {len(text):,} characters: use at most {MAX_LENGTH}.')
-    synonyms = {s.casefold(): s for s in reversed([s.strip() for s in text.split("|")]) if s}
-    return PhraseClass(text, tuple(reversed(synonyms.values()))) if synonyms else None
+    synonyms: dict[str, str] = {}
+    for synonym in filter(None, map(str.strip, text.split("|"))):
+        synonyms.setdefault(synonym.casefold(), synonym)
+    return PhraseClass(text, tuple(synonyms.values())) if synonyms else None
 
 
 def clean(text: str) -> str:

@@ -59,9 +59,9 @@ def test_the_table_comes_first_and_can_be_left_out(folder, tiny_weights, capsys)
     assert evaluate.main(arguments) == 0
     out = capsys.readouterr().out
     assert "mIoU" in out and "best classes" in out and "2 images" in out
-    assert evaluate.main([*arguments, "--json-only", "--size", "32", "--combine", "hard"]) == 0
+    assert evaluate.main([*arguments, "--json-only", "--size", "96", "--combine", "hard"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line)["size"] == 32 and "hard" in json.loads(line)["protocol"]
+    assert json.loads(line)["size"] == 96 and "hard" in json.loads(line)["protocol"]
 
 
 def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):

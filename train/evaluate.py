@@ -52,7 +52,7 @@ def parse(arguments=None):
     parser.add_argument("--model", metavar="W", help="bundled name, folder, or owner/name@revision")
     parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
-    parser.add_argument("--size", type=natural, metavar="N", help="long side for the model (default: its own)")
+    parser.add_argument("--size", type=side, metavar="N", help="long side for the model (default: its own)")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
     parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
@@ -71,6 +71,13 @@ def natural(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def side(text):
+    value = int(text)
+    if value < 64:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 64 pixels, two cells of the coarsest map")
     return value
 
 

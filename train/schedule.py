@@ -3,9 +3,13 @@
 import math
 
 
-def learning_rate(step: int, total: int, peak: float, warmup: int, final: float = 0.0) -> float:
-    """Linear warm-up over `warmup` steps, then a cosine from `peak` to `final` at step `total` (GroupViT's shape)."""
+def learning_rate(step: int, total: int, peak: float, warmup: int, final: float = 0.0, cooldown: float = 1.0) -> float:
+    """Linear warm-up, `peak`, then a cosine to `final` over the last `cooldown` share of the steps.
+
+    With `cooldown=1` it is GroupViT's cosine after warm-up; with less, a run can be prolonged before it cools down.
+    """
     if step < warmup:
         return peak * (step + 1) / warmup
-    done = (step - warmup) / max(1, total - warmup)
-    return final + (peak - final) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    start = max(warmup, (1 - cooldown) * total)
+    done = min(1.0, max(0.0, (step - start) / max(1, total - start)))
+    return final + (peak - final) * (1 + math.cos(math.pi * done)) / 2

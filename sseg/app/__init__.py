@@ -17,10 +17,12 @@ def main(argv=None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
-        segmenter, folder = _load(arguments.weights)
+        from sseg.app import weights  # late: `--help` and a wrong option answer at once
+
+        segmenter, live = weights.load(arguments.weights)
         from sseg.app.build import build, options
 
-        build(segmenter, folder).launch(**options(arguments.host, arguments.port))
+        build(segmenter, live).launch(**options(arguments.host, arguments.port))
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
@@ -30,14 +32,3 @@ def main(argv=None) -> int:
         print(f"Port {arguments.port} is taken: stop what uses it, or choose another with --port.", file=sys.stderr)
         return 2
     return 0
-
-
-def _load(name):
-    """Segmenter and folder of weights; the Hub, if it is needed, is asked once."""
-    import sseg
-    from sseg import checkpoint
-
-    folder = checkpoint.resolve(name)
-    segmenter = sseg.load(folder)
-    segmenter.name = name  # what the page shows and what code on it loads
-    return segmenter, folder

@@ -2,7 +2,8 @@
 
 import gradio as gr
 
-from sseg.app import segment, theme, weights
+from sseg.app import segment, theme
+from sseg.app import weights as live_weights
 from sseg.app.service import Service
 
 TITLE = "S-Seg"
@@ -34,14 +35,14 @@ class StatusLine(gr.HTML):
         return {"type": "object"}
 
 
-def build(segmenter, folder) -> gr.Blocks:
-    """The app as Gradio Blocks, for a loaded segmenter and its weights folder; start it with `launch(**options())`."""
+def build(segmenter, weights) -> gr.Blocks:
+    """The app as Gradio Blocks, for what `weights.load` returns; start it with `launch(**options())`."""
     service = Service(segmenter)
     with gr.Blocks(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
-        StatusLine(weights.status(segmenter, folder))
-        segment.add(service)
+        StatusLine(live_weights.status(segmenter, weights))
+        segment.add(service, weights.loadable)
         with gr.Accordion("About these weights", open=False):
-            gr.Markdown(weights.card(folder))
+            gr.Markdown(live_weights.card(weights))
     page.queue(max_size=32)
     return page
 

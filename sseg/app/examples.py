@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
+from gradio.data_classes import FileData, GradioModel
 
 from sseg.paths import ASSETS
 
@@ -16,6 +17,22 @@ PHOTO_WORDS = {
     "tower.jpg": "tower, sky, tree",
     "bus.png": "bus, wheel, window",
 }
+_STRIP = '<p id="sseg-examples-name">Examples</p><ul aria-labelledby="sseg-examples-name"></ul>'
+_STRIP_JS = """
+const ul = element.querySelector('ul');
+const fill = () => ul.replaceChildren(...(props.value ? props.value.examples : []).map((one, index) => {
+  const li = document.createElement('li'), button = document.createElement('button'), img = document.createElement('img');
+  button.type = 'button';
+  button.title = img.alt = one.words;
+  img.src = one.image.url;
+  button.onclick = () => trigger('choose', {index});
+  button.append(img);
+  li.append(button);
+  return li;
+}));
+watch('value', fill);
+fill();
+"""
 
 
 @dataclass(frozen=True)
@@ -32,3 +49,28 @@ def load() -> list[Example]:
     found = [(folder / one["file"], one["words"]) for one in scenes]
     found += [(_PHOTOS / name, words) for name, words in PHOTO_WORDS.items()]
     return [Example(str(path), words) for path, words in found if path.is_file()]
+
+
+class _StripExample(GradioModel):
+    image: FileData
+    words: str
+
+
+class _StripData(GradioModel):
+    examples: list[_StripExample]
+
+
+class ExampleStrip(gr.HTML):
+    """Thumbnails to click, each named by its words; event `choose` with the `index` of the example."""
+
+    data_model = _StripData
+
+    def __init__(self, value=None, **kw):
+        super().__init__(value, html_template=_STRIP, js_on_load=_STRIP_JS, apply_default_css=False, **kw)
+
+    def postprocess(self, value):
+        shown = [_StripExample(image=FileData(path=one.path), words=one.words) for one in value or []]
+        return _StripData(examples=shown)
+
+    def api_info(self):
+        return _StripData.model_json_schema()

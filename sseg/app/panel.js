@@ -1,9 +1,14 @@
 // The part beside the picture: legend, unknown words, pixel, downloads, code. Read together with viewer.js.
 function renderLegend() {
-  const rows = shown.segments.map(s => ({s, area: measure(shown, s.id).area})).sort((p, q) => q.area - p.area);
-  legend.replaceChildren(...rows.map(({s}) => legendRow(s)));
+  legend.replaceChildren(...shown.segments.map(legendRow));
+  sortLegend();
   $('h2', panel).textContent = shown.unnamed ? 'Unnamed regions' : 'Found';
   renderAreas();
+}
+
+function sortLegend() {                            // biggest first
+  const area = row => measure(shown, Number(row.dataset.id)).area;
+  legend.append(...[...legend.children].map(row => [area(row), row]).sort((p, q) => q[0] - p[0]).map(p => p[1]));
 }
 
 function legendRow(s) {
@@ -57,22 +62,21 @@ function markPressed() {
 }
 
 function renderUnknown(segments) {
-  const box = $('.svp-unknown', panel);
-  box.replaceChildren(...segments.filter(s => s.known === false).slice(0, 6).map(s => {
+  const unknown = segments.filter(s => s.known === false);
+  const lines = unknown.map(s => {
     const p = make('p');
-    p.append(make('b', '', `“${s.phrase}”`), document.createTextNode(': these weights have never seen this word.'));
-    if (s.near.length) {
-      p.append(document.createTextNode(' Near words they know: '));
-      for (const word of s.near) {
-        const button = make('button', '', word);
-        button.type = 'button';
-        button.title = `Ask for “${word}” instead`;
-        button.onclick = () => trigger('reword', {from: s.phrase, to: word});
-        p.append(button);
-      }
+    p.append(make('b', '', `“${s.phrase}”`), document.createTextNode(s.near.length ? ', near: ' : ''));
+    for (const word of s.near) {
+      const button = make('button', '', word);
+      button.type = 'button';
+      button.setAttribute('aria-label', `Ask for ${word} instead of ${s.phrase}`);
+      button.onclick = () => trigger('reword', {from: s.phrase, to: word});
+      p.append(button);
     }
     return p;
-  }));
+  });
+  const head = make('p', '', 'These weights have never seen these words, so expect guesses:');
+  $('.svp-unknown', panel).replaceChildren(...(lines.length ? [head, ...lines] : []));
 }
 
 // ---- heat map -----------------------------------------------------------------------------------------------
@@ -138,8 +142,10 @@ function renderPixel(pixel) {
   const first = pixel.best.length ? pixel.best[0].score : 0;
   const unpainted = first * 100 < Number(background.value);
   const margin = pixel.best.length > 1 ? `Margin to the next: ${decimals(pixel.margin)}. ` : '';
+  const words = pixel.words.slice(0, 3).map(({phrase, score}) => `${phrase} ${decimals(score)}`).join(', ');
   box.replaceChildren(make('h3', '', `Pixel (${pixel.x}, ${pixel.y})`), list,
-    make('p', 'svp-hint', margin + (unpainted ? 'The best score is below the background threshold.' : '')));
+    make('p', 'svp-hint', margin + (unpainted ? 'The best score is below the background threshold.' : '')),
+    make('p', 'svp-hint', words && `Of all words they know, the best here: ${words}`));
 }
 
 // ---- downloads and code -------------------------------------------------------------------------------------

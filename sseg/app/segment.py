@@ -28,8 +28,8 @@ class PictureInput(gr.Image):
         return payload.path if payload else None
 
 
-def add(service: Service) -> None:
-    """Build the tab inside the current Blocks."""
+def add(service: Service, weights: str) -> None:
+    """Build the tab inside the current Blocks; `weights` is the name that code on the page loads."""
     shown = examples.load()
     first = shown[0] if shown else None
     value, report = service.call(service.segment, first.path, first.words, BACKGROUND) if first else (None, None)
@@ -50,8 +50,9 @@ def add(service: Service) -> None:
         with gr.Column(scale=7, elem_classes="sseg-left"):
             viewer = SegmentViewer(
                 value,
+                label="view",
                 panel="sseg-found",
-                weights=service.segmenter.name,
+                weights=weights,
                 server_functions=[failures.for_page(one) for one in (explain, heat, unnamed, file)],
                 elem_classes="sseg-viewer",
             )
@@ -66,17 +67,7 @@ def add(service: Service) -> None:
                     min_width=220,
                     buttons=[],
                 )
-                thumbs = gr.Dataset(
-                    label="Examples",
-                    components=["image"],
-                    samples=[[one.path] for one in shown],
-                    type="index",
-                    layout="gallery",
-                    samples_per_page=20,
-                    elem_classes="sseg-examples",
-                    scale=3,
-                    visible=bool(shown),
-                )
+                thumbs = examples.ExampleStrip(shown, elem_classes="sseg-examples", scale=3, visible=bool(shown))
         with gr.Column(scale=5, elem_classes="sseg-right"):
             words = gr.Textbox(
                 value=first.words if first else "",
@@ -104,22 +95,22 @@ def add(service: Service) -> None:
     private = {**queue, "api_visibility": "private"}
     runs = [gr.on([go.click, words.submit], run, [picture, words, background], outputs, api_name="segment", **queue)]
 
-    def run_on_new(path, phrases, threshold):
+    def run_on_new(path, phrases, background):
         if path is None:
             yield gr.update(value=None, stage="", error=""), None, ""
         else:
-            yield from run(path, phrases, threshold)
+            yield from run(path, phrases, background)
 
     def again_runs(event):
         runs.append(event.then(run, [picture, words, background], outputs, **private))
 
-    def choose(index):
-        one = shown[index]
+    def choose(event: gr.EventData):
+        one = shown[event.index]
         return one.path, one.words, one.words, gr.update(visible=True)
 
     own = picture.input(lambda: gr.update(visible=False), None, again, show_progress="hidden", api_visibility="private")
     runs.append(own.then(run_on_new, [picture, words, background], outputs, **private))
-    again_runs(thumbs.click(choose, thumbs, [picture, words, example_words, again], **private))
+    again_runs(thumbs.choose(choose, None, [picture, words, example_words, again], **private))
     again_runs(again.click(lambda phrases: phrases, example_words, words, **private))
     for name, button in presets.items():
         again_runs(button.click(lambda phrases=PRESETS[name]: phrases, None, words, **private))
@@ -139,9 +130,9 @@ def _add_api(service, words, background, viewer, found, last, queue):
     best = gr.JSON(label="best", visible=False)
 
     @failures.for_api
-    def ask(key, phrases, threshold, last):
+    def ask(key, phrases, background, last):
         """Other words about a picture that was segmented before: it is not encoded again."""
-        view, report = service.call(service.ask, key or last, phrases, threshold)
+        view, report = service.call(service.ask, key or last, phrases, background)
         return view, report, report["picture"]
 
     @failures.for_api
@@ -167,7 +158,7 @@ def _runner(service):
                 raise Stopped
             stage[0] = name
 
-        yield gr.update(error=""), gr.skip(), gr.skip()
+        yield gr.update(stage="", error=""), gr.skip(), gr.skip()
         future = service.submit(service.segment, picture, phrases, background, at_stage)
         try:
             wait([future], PATIENCE)
@@ -178,7 +169,7 @@ def _runner(service):
                 wait([future], 0.05)
                 yield gr.skip(), gr.skip(), gr.skip()  # where Stop and a closed page take effect
             view, report = future.result()
-            yield gr.update(value=view, stage=""), report, view["key"]
+            yield view, report, view["key"]  # plain, for API clients; the viewer ends its stage when a value arrives
         except Exception as error:
             problem = failures.as_error(error)
             yield gr.update(stage="", error=problem.message), gr.skip(), gr.skip()

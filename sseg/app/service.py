@@ -7,6 +7,7 @@ closes, and the same picture asked by two people is encoded once.
 import base64
 import hashlib
 import io
+import itertools
 import json
 import threading
 import time
@@ -115,6 +116,7 @@ class Service:
         self.segmenter = segmenter
         self._pool = ThreadPoolExecutor(1, "model")
         self._held = Recent(lambda held: sum(one.nbytes for one in held) <= HELD_BYTES)
+        self._runs = itertools.count()
         self._answers = Recent(lambda answers: len(answers) <= HELD_ANSWERS)
 
     def submit(self, work, *args, **kw):
@@ -145,7 +147,7 @@ class Service:
     def find(self, key) -> Held:
         held = self._held.find(str(key))
         if held is None:
-            raise SSegError("This picture is no longer in memory: press Segment once more.")
+            raise SSegError("This picture is no longer in memory: segment it again.")
         return held
 
     def answer(self, held: Held, words: str):
@@ -196,6 +198,7 @@ class Service:
             "background": float(background),
             "name": held.name,
             "note": note,
+            "run": next(self._runs),
         }
 
     def report(self, held, words, background) -> dict:

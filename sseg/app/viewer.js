@@ -81,7 +81,7 @@ function paint() {
   const c = layers.paint.getContext('2d'), fill = c.createImageData(W, H), a = new Uint32Array(fill.data.buffer);
   const l = layers.lines.getContext('2d'), edge = l.createImageData(W, H), e = new Uint32Array(edge.data.buffer);
   const seen = new Uint16Array(w * shown.h);
-  for (let i = 0; i < seen.length; i++) seen[i] = scores[i] >= T ? ids[i] : 0;
+  for (let i = 0; i < seen.length; i++) seen[i] = scores[i] >= T && lut[ids[i]] ? ids[i] : 0;
   for (let y = 0, o = 0; y < H; y++) {
     const row = (y / k | 0) * w, next = (Math.min(y + 1, H - 1) / k | 0) * w;
     for (let x = 0; x < W; x++, o++) {
@@ -102,7 +102,7 @@ function draw() {
   ctx.drawImage(shown.image, 0, 0, W, H);
   const alpha = opacity.value / 100;
   if (heat) {
-    ctx.globalAlpha = alpha;
+    ctx.globalAlpha = 0.4 + 0.6 * alpha;           // near the colours of its scale bar
     ctx.drawImage(heat.map, 0, 0, W, H);
   } else {
     if (isolated.size) { ctx.globalAlpha = 0.45 * Math.min(1, 2 * alpha); ctx.fillStyle = '#101114'; ctx.fillRect(0, 0, W, H); }
@@ -132,6 +132,8 @@ let queued = false;                  // one repaint a frame while a slider moves
 // ---- values from the server ---------------------------------------------------------------------------------
 async function refresh() {
   const mine = ++turn, value = props.value;
+  props.stage = '';
+  running();
   say('');
   if (!value) return clear();
   try {
@@ -141,7 +143,7 @@ async function refresh() {
   } catch (problem) {
     return say(problem.message);
   }
-  if (cross && (cross.x >= named.w || cross.y >= named.h)) cross = null;
+  cross = null;
   $('.sv-note').textContent = value.note;
   stage.classList.remove('sv-idle');
   fitCanvas(named.image);
@@ -295,6 +297,7 @@ background.oninput = () => {
   queued = true;
   requestAnimationFrame(() => { queued = false; paint(); if (shown) renderAreas(); });
 };
+background.onchange = () => { if (shown) sortLegend(); };   // when the slider is let go: rows do not jump under way
 unnamed.onclick = toggleUnnamed;
 
 function running() {
@@ -302,8 +305,12 @@ function running() {
   box.hidden = !props.stage;
   $('span', box).textContent = props.stage || '';
   element.classList.toggle('sv-busy', Boolean(props.stage));
+  panel.classList.toggle('sv-busy', Boolean(props.stage));
 }
-$('.sv-run button').onclick = () => trigger('halt');
+$('.sv-run button').onclick = () => {
+  trigger('halt');
+  $('.sv-note').textContent = 'Stopped: this is still the answer before. Press Segment to go on.';
+};
 watch('value', refresh);
 watch('stage', running);
 watch('error', () => say(props.error || ''));

@@ -26,6 +26,7 @@ class ViewerData(GradioModel):
     background: float  # share of the scale 0..1 below which a pixel counts as background
     name: str  # of the picture's file
     note: str  # one line about this run
+    run: int  # counts answers: the page is told about a value only if it differs from the one before
 
 
 def pack_ids(ids, confidence) -> Image.Image:
@@ -49,16 +50,16 @@ class SegmentViewer(gr.HTML):
 
     data_model = ViewerData
 
-    def __init__(self, value=None, *, panel: str = "", weights: str = "", **kw):
+    def __init__(self, value=None, *, panel="", weights="", stage="", error="", **kw):
         super().__init__(
             value,
-            html_template=(HERE / "viewer.html").read_text(),
-            js_on_load="".join((HERE / name).read_text() for name in ("viewer.js", "panel.js")),
+            html_template=(HERE / "viewer.html").read_text(encoding="utf-8"),
+            js_on_load="".join((HERE / name).read_text(encoding="utf-8") for name in ("viewer.js", "panel.js")),
             apply_default_css=False,
             panel=panel,
             weights=weights,
-            stage="",
-            error="",
+            stage=stage,
+            error=error,
             **kw,
         )
 

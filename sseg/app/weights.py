@@ -1,8 +1,10 @@
 """What the page says about the live weights: a status line, one sentence, and the model card."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+import sseg
 from sseg import checkpoint
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
@@ -11,25 +13,53 @@ DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 OTHERS = "Other weights: start the page with `python app.py --weights FOLDER` or `--weights OWNER/NAME` (Hugging Face Hub)."
 
 
-def status(segmenter, folder: Path) -> dict:
+@dataclass(frozen=True)
+class Weights:
+    """The live weights."""
+
+    name: str  # bundled name, Hub id, or the last part of a folder: the page is no place for the server's paths
+    origin: str  # "bundled", "folder", "Hugging Face Hub"
+    folder: Path
+
+    @property
+    def loadable(self) -> str:
+        """What a person writes into `sseg.load`."""
+        return f"path/to/{self.name}" if self.origin == "folder" else self.name
+
+
+def load(name: str):
+    """Segmenter and `Weights`; the Hub, if it is needed, is asked once. SSegError as in `sseg.load`."""
+    folder = checkpoint.resolve(name)
+    segmenter = sseg.load(folder)
+    if name in checkpoint.bundled():
+        weights = Weights(name, "bundled", folder)
+    elif Path(name).expanduser().is_dir():
+        weights = Weights(folder.resolve().name, "folder", folder)
+    else:
+        weights = Weights(name, "Hugging Face Hub", folder)
+    segmenter.name = weights.name
+    return segmenter, weights
+
+
+def status(segmenter, weights: Weights) -> dict:
     """{"line": weights, where from, device; "sentence": what they were trained on, how many phrases they know}."""
     info = segmenter.info()
     device = DEVICES.get(info["device"].split(":")[0], info["device"])
-    known = f"They know {info['known_phrases']:,} phrases by heart" if info["known_phrases"] else "Known phrases not recorded"
+    known = f"They know {info['known_phrases']:,} phrases" if info["known_phrases"] else "Their words are not recorded"
     size = f"{known} and see a picture at {info['image_size']} pixels."
     return {
-        "line": f"weights: {_short(segmenter.name)} ({_origin(segmenter.name)}) · {device}",
-        "sentence": " ".join(part for part in (_first_sentence(_card(folder)), size) if part),
+        "line": f"weights: {weights.name} ({weights.origin}) · {device}",
+        "sentence": " ".join(part for part in (_first_sentence(_card(weights.folder)), size) if part),
     }
 
 
-def card(folder: Path) -> str:
+def card(weights: Weights) -> str:
     """The model card as Markdown, without its front matter and pictures."""
-    return (_card(folder) or "These weights come without a model card.") + "\n\n" + OTHERS
+    return (_card(weights.folder) or "These weights come without a model card.") + "\n\n" + OTHERS
 
 
 def _card(folder: Path) -> str:
-    path = Path(folder) / "README.md"
+    path = folder / "README.md"
     if not path.is_file():
         return ""
     text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
@@ -43,14 +73,3 @@ def _first_sentence(text: str) -> str:
         if block and block[0] not in "#|-*>`<![":
             return re.split(r"(?<=[.!?])\s", block)[0].replace("**", "").replace("`", "")
     return ""
-
-
-def _origin(name: str) -> str:
-    if name in checkpoint.bundled():
-        return "bundled"
-    return "folder" if Path(name).expanduser().is_dir() else "Hugging Face Hub"
-
-
-def _short(name: str) -> str:
-    """A folder by its last part: the page is no place for the server's paths."""
-    return Path(name).expanduser().resolve().name if _origin(name) == "folder" else name

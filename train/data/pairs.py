@@ -1,7 +1,7 @@
-"""Sources of training pairs: each gives a batch as a function of (seed, step), so that a run can be resumed exactly.
+"""Sources of training pairs: each batch is a function of a seed, so that a run can be resumed exactly.
 
-A source has `batch(step, stage) -> (pixels uint8 (B, 3, S, S), B captions)`, `sample_captions(n)` for the tokenizer and
-`vocabulary(words)`: which phrases the captions taught, and how often. No source carries masks.
+A source has `batch(seed, n, stage) -> (pixels uint8 (n, 3, S, S), n captions)`, `sample_captions(n)` for the tokenizer
+and `vocabulary(words)`: which phrases the captions taught, and how often. No source carries masks.
 """
 
 import random
@@ -22,16 +22,16 @@ class StickerPairs:
             self.worlds[size] = StickerWorld(size, self.device, split="train")
         return self.worlds[size]
 
-    def batch(self, step: int, stage: dict):
-        """Scenes of one step: `stage` gives size, batch and difficulty."""
-        seed = self.seed * 100_000_000 + step
-        return self.world(stage["size"]).batch(seed, stage["batch"], Difficulty(**stage["difficulty"]))
+    def batch(self, seed: int, n: int, stage: dict):
+        """n scenes of the size and difficulty that `stage` gives."""
+        seed = self.seed * 1_000_000_000 + seed
+        return self.world(stage["size"]).batch(seed, n, Difficulty(**stage["difficulty"]))
 
     def sample_captions(self, n: int) -> list[str]:
         """Captions of scenes of every stage, from seeds that training does not reach."""
         each, captions = max(1, n // len(self.stages)), []
         for index, stage in enumerate(self.stages):
-            seed = self.seed * 100_000_000 + 90_000_000 + index
+            seed = self.seed * 1_000_000_000 + 900_000_000 + index
             captions += self.world(stage["size"]).plan(seed, each, Difficulty(**stage["difficulty"])).captions
         return captions
 

@@ -42,7 +42,7 @@ def mix(a: Difficulty, b: Difficulty, t: float) -> Difficulty:
     """The difficulty a share `t` (0..1) of the way from `a` to `b`, for a curriculum."""
 
     def between(x, y):
-        return x + (y - x) * t
+        return x * (1 - t) + y * t
 
     return Difficulty(
         things=tuple(round(between(x, y)) for x, y in zip(a.things, b.things, strict=True)),

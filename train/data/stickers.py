@@ -29,7 +29,7 @@ from train.data.scenes import (
 
 __all__ = ["DIFFICULTIES", "EASY", "HARD", "PAIRS", "TEST", "Difficulty", "ScenePlan", "StickerWorld", "mix"]
 
-CHUNK = 32  # scenes rendered at once on a CPU: their canvas stays in the cache
+CHUNK_PIXELS = 2**19  # of the scenes rendered at once on a CPU, so that what is worked on stays in the cache
 ATLAS_LEVELS = 4  # 128, 64, 32, 16 px
 
 
@@ -62,8 +62,8 @@ class StickerWorld:
     @torch.no_grad()
     def render(self, plan: ScenePlan) -> torch.Tensor:
         """Pixels of a plan: uint8 (n, 3, size, size) on the device."""
-        chunk = CHUNK if self.device.type == "cpu" else len(plan)
-        parts = [plan.part(i, i + chunk).to(self.device) for i in range(0, len(plan), max(1, chunk))]
+        chunk = max(1, CHUNK_PIXELS // self.size**2) if self.device.type == "cpu" else len(plan)
+        parts = [plan.part(i, i + chunk).to(self.device) for i in range(0, len(plan), chunk)]
         return torch.cat([self._light(part, self._paint(part)) for part in parts])
 
     @torch.no_grad()
@@ -168,7 +168,7 @@ def font_levels(vocabulary: glyphs.Vocabulary, device: str) -> list[torch.Tensor
     return pyramid(glyphs.atlas(vocabulary=vocabulary), device)
 
 
-@functools.lru_cache(maxsize=3)
+@functools.lru_cache(maxsize=4)
 def texture_bank(seed: int, names: tuple[str, ...], device: str) -> materials.TextureBank:
     return materials.TextureBank(seed, device=device, names=names)
 

@@ -1,0 +1,263 @@
+"""Weights that are missing, damaged, or somewhere else: one clear sentence each, and never a pickle."""
+
+import http.server
+import json
+import pickle
+import shutil
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import sseg
+from sseg import SSegError, checkpoint
+
+
+@pytest.fixture
+def weights(tiny_weights, tmp_path):
+    """A copy to damage."""
+    return shutil.copytree(tiny_weights, tmp_path / "weights")
+
+
+def change_tensors(folder, change):
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def problem_of(folder):
+    with pytest.raises(SSegError) as caught:
+        sseg.load(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_weights_come_back_as_they_were_saved(weights):
+    from sseg.model import SSegModel
+
+    model = checkpoint.load_model(weights)
+    assert not model.training and not any(p.requires_grad for p in model.parameters())
+    again = SSegModel.from_pretrained(weights)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+    model.save_pretrained(weights / "copy")
+    first, second = (load_file(f / "model.safetensors") for f in (weights, weights / "copy"))
+    assert first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_half_precision_files_are_run_in_single(weights):
+    change_tensors(weights, lambda tensors: tensors.update({k: v.half() for k, v in tensors.items()}))
+    assert {p.dtype for p in checkpoint.load_model(weights).parameters()} == {torch.float32}
+
+
+def test_loading_says_nothing(weights, capfd):
+    checkpoint.load_model(weights)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_tensor_is_named(weights):
+    change_tensors(weights, lambda tensors: tensors.pop("logit_scale"))
+    assert '"logit_scale" is missing' in problem_of(weights)
+
+
+def test_an_extra_tensor_is_named(weights):
+    change_tensors(weights, lambda tensors: tensors.update({"class_head.weight": torch.ones(2)}))
+    assert '"class_head.weight" has no place' in problem_of(weights)
+
+
+def test_a_tensor_of_another_shape_is_named(weights):
+    change_tensors(weights, lambda tensors: tensors.update({"logit_scale": torch.ones(3)}))
+    assert '"logit_scale" has shape (3,) instead of ()' in problem_of(weights)
+
+
+def test_a_tensor_that_is_not_finite_is_named(weights):
+    change_tensors(weights, lambda tensors: tensors.update({"logit_scale": torch.tensor(float("nan"))}))
+    assert '"logit_scale" holds values that are not finite' in problem_of(weights)
+
+
+@pytest.mark.parametrize("name", checkpoint.REQUIRED)
+def test_a_missing_file_is_named(weights, name):
+    (weights / name).unlink()
+    assert f"has no {name}" in problem_of(weights)
+
+
+@pytest.mark.parametrize("name", [*checkpoint.REQUIRED, "vocabulary.json"])
+@pytest.mark.parametrize("damage", ["cut", "noise", "empty"])
+def test_a_damaged_file_is_named(weights, name, damage):
+    data = (weights / name).read_bytes()
+    damaged = {"cut": data[: len(data) // 2], "noise": b"\x93" * 300, "empty": b""}[damage]
+    (weights / name).write_bytes(damaged)
+    assert name in problem_of(weights)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("vocabulary.json", {"phrases": ["dog"]}),
+        ("vocabulary.json", [1]),
+        ("tokenizer.json", {}),
+        ("config.json", {"model_type": "bert"}),
+        ("config.json", {"model_type": "sseg", "backbone": {"model_type": "nonesuch"}}),
+        ("config.json", {"model_type": "sseg", "embed_dim": "many"}),
+    ],
+)
+def test_json_of_something_else_is_refused(weights, file, content):
+    (weights / file).write_text(json.dumps(content))
+    assert file in problem_of(weights)
+
+
+def test_weights_work_without_a_vocabulary(weights):
+    (weights / "vocabulary.json").unlink()
+    assert sseg.load(weights, device="cpu").known("anything")
+
+
+class Bang:
+    def __reduce__(self):
+        return (open, ("/tmp/a-pickle-was-read", "w"))
+
+
+def test_a_pickle_is_named_and_never_read(weights, tmp_path, monkeypatch):
+    (weights / "model.safetensors").unlink()
+    (weights / "pytorch_model.bin").write_bytes(pickle.dumps(Bang()))
+    monkeypatch.setattr(pickle, "load", lambda *a, **k: pytest.fail("read a pickle"))
+    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("read a pickle"))
+    assert '"pytorch_model.bin" is a pickle' in problem_of(weights)
+
+
+def test_names(weights, tmp_path, monkeypatch):
+    assert checkpoint.resolve(weights) == weights and checkpoint.resolve(str(weights)) == weights
+    for name in ("maxi", "../nowhere/at/all", "", "a//b"):
+        with pytest.raises(SSegError, match="There are no weights"):
+            checkpoint.resolve(name)
+    with pytest.raises(SSegError, match="given by their folder"):
+        checkpoint.resolve(weights / "config.json")
+
+
+def test_bundled_names_come_before_folders(weights, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint, "bundled", lambda: {"mini": weights})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    assert checkpoint.resolve("mini") == weights
+
+
+# ---- the Hub, as a server on this machine -------------------------------------------------------------------------
+class Hub(http.server.BaseHTTPRequestHandler):
+    """As much of the Hub as a snapshot needs: revision, tree, files. `behaviour`: serve, hang, missing, gated."""
+
+    folder, behaviour, sha, asked = None, "serve", "a" * 40, []
+
+    def log_message(self, *args):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        Hub.asked.append(self.path)
+        if self.behaviour == "hang":
+            self.server.closing.wait(60)
+            return
+        if self.behaviour in ("missing", "gated"):
+            code = {"missing": "RepoNotFound", "gated": "GatedRepo"}[self.behaviour]
+            return self.answer(404 if code == "RepoNotFound" else 403, b"{}", {"X-Error-Code": code})
+        files = {p.name: p.read_bytes() for p in self.folder.iterdir()}
+        path = self.path.split("?")[0]
+        if "/revision/" in path:
+            if not path.endswith(("/main", "/v1", self.sha)):
+                return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+            siblings = [{"rfilename": name} for name in files]
+            return self.answer(200, json.dumps({"id": "someone/tiny", "sha": self.sha, "siblings": siblings}).encode())
+        if "/tree/" in path:
+            tree = [
+                {"type": "file", "path": n, "size": len(d), "oid": f"{i:040x}"}
+                for i, (n, d) in enumerate(files.items())
+            ]
+            return self.answer(200, json.dumps(tree).encode())
+        data = files[path.rsplit("/", 1)[1]]
+        self.answer(200, data, {"ETag": f'"{hash(data) & (1 << 60) - 1:x}"', "X-Repo-Commit": self.sha})
+
+    def answer(self, status, data, headers=None):
+        self.send_response(status)
+        for key, value in {
+            "Content-Length": str(len(data)),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+
+@pytest.fixture
+def hub(weights, tmp_path, monkeypatch):
+    """A Hub on the loopback that holds `someone/tiny`; huggingface_hub's constants point there."""
+    from huggingface_hub import constants, hf_api
+
+    (weights / "pytorch_model.bin").write_bytes(pickle.dumps(Bang()))
+    Hub.folder, Hub.behaviour, Hub.asked = weights, "serve", []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.daemon_threads, server.closing = True, threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(hf_api.api, "endpoint", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    yield Hub
+    server.closing.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_weights_from_the_hub(hub):
+    segmenter = sseg.load("someone/tiny@v1", device="cpu")
+    assert segmenter.known("dog") and any("/revision/v1" in path for path in hub.asked)
+    assert not any(path.endswith(".bin") for path in hub.asked), "a pickle was downloaded"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "name", "reason"),
+    [
+        ("missing", "someone/tiny", "no such repository"),
+        ("gated", "someone/tiny", "access on request"),
+        ("serve", "someone/tiny@v9", "not that revision"),
+    ],
+)
+def test_the_hubs_refusals_are_explained(hub, behaviour, name, reason):
+    hub.behaviour = behaviour
+    with pytest.raises(SSegError, match=reason) as caught:
+        checkpoint.resolve(name)
+    assert name in str(caught.value) and '"mini"' in str(caught.value)
+
+
+def test_a_hub_that_never_answers_is_given_up(hub, monkeypatch):
+    hub.behaviour = "hang"
+    monkeypatch.setenv("SSEG_HUB_TIMEOUT", "0.5")
+    with pytest.raises(SSegError, match="no answer for 0.5 seconds"):
+        checkpoint.resolve("someone/tiny")
+
+
+def test_the_earlier_copy_serves_while_the_hub_hangs(hub, monkeypatch, caplog):
+    first = checkpoint.resolve("someone/tiny")
+    hub.behaviour = "hang"
+    monkeypatch.setenv("SSEG_HUB_TIMEOUT", "0.5")
+    assert checkpoint.resolve("someone/tiny") == first
+    assert "downloaded earlier" in caplog.text
+
+
+def test_without_network_the_choices_are_named(hub, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(SSegError, match='give a local folder, or use "mini"'):
+        checkpoint.resolve("someone/tiny")
+
+
+def test_a_timeout_that_is_no_number(hub, monkeypatch):
+    monkeypatch.setenv("SSEG_HUB_TIMEOUT", "soon")
+    with pytest.raises(SSegError, match="SSEG_HUB_TIMEOUT"):
+        checkpoint.resolve("someone/tiny")

@@ -1,0 +1,291 @@
+"""The library as people use it: load, encode, ask."""
+
+import io
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import sseg
+from sseg import SSegError, inference
+from sseg.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def seg(tiny_weights):
+    return sseg.load(tiny_weights, device="cpu")
+
+
+@pytest.fixture
+def asked(seg, picture):
+    encoded = seg.encode(picture)
+    return encoded, seg.ask(encoded, "dog, green stuff, cat|kitten|puss", background=0.0)
+
+
+def test_shapes_and_ranges(seg, asked):
+    encoded, out = asked
+    assert encoded.size == (90, 120) and encoded.nbytes == encoded.mask_logits.nbytes + encoded.mask_embeddings.nbytes
+    assert out.labels.shape == (90, 120) and out.labels.dtype == np.int32 and out.labels.max() < 3
+    assert out.scores.shape == (3, 90, 120) and out.scores.dtype == np.float32
+    assert out.scores.min() >= 0 and out.scores.sum(0).max() <= 1 + 1e-5
+    assert np.array_equal(out.labels, out.scores.argmax(0))
+    assert np.allclose(out.confidence, out.scores.max(0), atol=1e-6)
+    assert np.allclose(out.score_map(1), out.scores[1], atol=1e-7)
+    assert sum(out.areas) == pytest.approx(1)
+
+
+def test_one_call_is_encode_and_ask(seg, picture, asked):
+    out = seg(np.asarray(picture), "dog, green stuff, cat|kitten|puss", background=0.0)
+    assert np.array_equal(out.labels, asked[1].labels)
+
+
+def test_below_the_background_threshold_nothing_is_found(seg, asked):
+    encoded, everything = asked
+    threshold = float(np.median(everything.confidence))
+    out = seg.ask(encoded, everything.phrases, background=threshold)
+    assert np.array_equal(out.labels < 0, everything.confidence < threshold)
+    assert np.array_equal(out.best, everything.labels)
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(SSegError, match="between 0 and 1"):
+            seg.ask(encoded, "dog", background=wrong)
+
+
+def test_scores_are_the_formula_over_phrases_and_rivals(seg, asked):
+    """An independent computation: softmax over asked classes and known words that mean something else."""
+    encoded, out = asked
+    texts = ["dog", "green stuff", "cat", "kitten", "puss"]
+    embeddings = seg.embed(texts)
+    known = [word["text"] for word in seg.words]
+    rivals = [t for t in known if t not in texts and float((embeddings @ seg.embed([t])[0]).max()) <= 0.8]
+    cosines = encoded.mask_embeddings @ torch.cat([embeddings, seg.embed([*rivals, "dog"])[:-1]]).T
+    merged = torch.cat([cosines[:, :2], cosines[:, 2:5].amax(1, keepdim=True), cosines[:, 5:]], 1)
+    probabilities = (merged * seg.model.scale).softmax(1)[:, :3]
+    weights = encoded.mask_logits.sigmoid()
+    weights = weights / weights.sum(0).clamp(min=1)
+    expected = torch.einsum("nc,nhw->chw", probabilities, weights)
+    assert torch.allclose(out.coarse_scores, expected, atol=1e-5)
+
+
+class WordModel(torch.nn.Module):
+    """Two masks, left half and right half; each means one known word. Texts have a direction of their own each."""
+
+    class config:
+        image_size, combine, prompt, text_max_length, embed_dim = 64, "soft", "{}", 16, 8
+        pixel_mean, pixel_std = (0.5,) * 3, (0.5,) * 3
+
+    scale, device = torch.tensor(20.0), torch.device("cpu")
+    words = ["dog", "grass", "sky", "cat", "puppy"]
+
+    def encode_image(self, pixel_values):
+        b, _, h, w = pixel_values.shape
+        masks = torch.full((b, 2, h // 4, w // 4), -10.0)
+        masks[:, 0, :, : w // 8] = 10
+        masks[:, 1, :, w // 8 :] = 10
+        meanings = torch.eye(8)[:2] @ torch.diag(torch.ones(8))
+        return type("Out", (), {"mask_logits": masks, "mask_embeddings": meanings.expand(b, 2, 8)})
+
+    def encode_text(self, ids, mask):
+        rows = torch.eye(8)[ids[:, 0]]
+        rows[ids[:, 0] == 4] = torch.tensor([0.9, 0, 0, 0, 0.436, 0, 0, 0])  # puppy is nearly a dog
+        return rows
+
+
+def word_tokenizer(texts, **_):
+    ids = [[WordModel.words.index(t) if t in WordModel.words else 7] for t in texts]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.ones(len(ids), 1, dtype=torch.long)}
+
+
+@pytest.fixture
+def world():
+    """A segmenter that is right by construction: a dog on the left, grass on the right."""
+    seg = Segmenter(WordModel(), word_tokenizer, [{"text": word} for word in WordModel.words])
+    return seg, seg.encode(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_the_right_phrase_lies_in_the_right_place(world):
+    seg, encoded = world
+    out = seg.ask(encoded, "sky, grass, dog")
+    assert (out.labels[:, :30] == 2).all() and (out.labels[:, 34:] == 1).all()
+    assert out.areas[0] == 0 and out.areas[1] + out.areas[2] > 0.9 and min(out.mean_scores[1:]) > 0.8
+
+
+def test_a_single_word_does_not_fill_the_picture(world):
+    seg, encoded = world
+    alone = seg.ask(encoded, "dog")
+    assert (alone.labels[:, :30] == 0).all() and (alone.labels[:, 34:] == -1).all()
+    assert (seg.ask(encoded, "dog", competitors=False).labels[:, 34:] == 0).all()
+
+
+def test_known_words_of_the_same_meaning_do_not_compete(world):
+    """A puppy is known and close to a dog: asking for the dog must not lose half of its score to it."""
+    seg, encoded = world
+    assert seg.ask(encoded, "dog").confidence[:, :30].min() > 0.95
+    both = seg.ask(encoded, "dog, puppy")  # asked for apart, they do compete
+    assert 0.5 < both.confidence[:, :20].min() < 0.95 and (both.labels[:, :30] == 0).all()
+
+
+def test_a_phrase_that_is_not_there_is_not_found(world):
+    seg, encoded = world
+    nothing = seg.ask(encoded, "sky", background=0.3)
+    assert (nothing.labels == -1).all() and nothing.areas == [0.0] and nothing.mean_scores == [0.0]
+    assert nothing.to_json()["background_area"] == 1 and not Image.open(io.BytesIO(nothing.id_png())).getbbox()
+
+
+def test_the_synonym_that_counted_is_named(world):
+    seg, encoded = world
+    out = seg.ask(encoded, "cat|dog|puppy, sky|grass")
+    assert out.winners == ["dog", "grass"] and out.phrases == ["cat|dog|puppy", "sky|grass"]
+
+
+def test_explain_names_the_best_here(world):
+    seg, encoded = world
+    out = seg.ask(encoded, "grass, sky, dog")
+    here = out.explain(5, 40)
+    assert [b["phrase"] for b in here["best"]][0] == "dog" and here["words"][0]["phrase"] == "dog"
+    assert here["best"][0]["score"] == pytest.approx(out.scores[2, 40, 5], abs=1e-6)
+    assert here["margin"] == pytest.approx(here["best"][0]["score"] - here["best"][1]["score"])
+    assert [b["phrase"] for b in out.explain(60, 3, n=1)["best"]] == ["grass"]
+    with pytest.raises(SSegError, match="outside"):
+        out.explain(64, 0)
+
+
+def test_the_models_own_segments_have_names(world):
+    seg, encoded = world
+    ids, sure, names = seg.regions(encoded, 2)
+    assert {names[ids[10, 5]][0], names[ids[10, 60]][0]} == {"dog", "grass"} and sure[:, :28].min() > 0.9
+    segments = seg.name_segments(encoded)
+    assert sum(one["area"] for one in segments) == pytest.approx(1)
+    assert segments[0]["area"] >= segments[1]["area"]
+    first = segments[0]
+    assert first["scores"] == sorted(first["scores"], reverse=True) and len(first["words"]) == 3
+
+
+def test_sliding_sees_the_same_world_in_finer_grain(world):
+    seg, _ = world
+    fine = seg.encode(np.zeros((200, 300, 3), np.uint8), sliding=True)
+    assert fine.mask_logits.shape[1:] == (32, 48) and len(fine.mask_logits) == len(fine.mask_embeddings)
+    out = seg.ask(fine, "dog, grass, sky", background=0.0)
+    assert out.labels.shape == (200, 300) and set(np.unique(out.labels)) == {0, 1}
+
+
+def test_text_embeddings_are_made_once(world, monkeypatch):
+    seg, encoded = world
+    seg.ask(encoded, "dog, sky")
+    monkeypatch.setattr(WordModel, "encode_text", lambda *a: pytest.fail("embedded again"))
+    seg.ask(encoded, "sky, dog, grass")
+
+
+def test_the_cache_of_texts_is_bounded(world, monkeypatch):
+    seg, _ = world
+    monkeypatch.setattr("sseg.segmenter.CACHED_TEXTS", 10)
+    rows = seg.embed([f"phrase {i}" for i in range(50)])
+    assert rows.shape == (50, 8) and len(seg._cache) == 10
+
+
+def test_asking_does_not_depend_on_what_was_asked_before(seg, picture):
+    encoded = seg.encode(picture)
+    first = seg.ask(encoded, "dog, sky").scores
+    seg.embed(["something", "dog", "else entirely with many words"])
+    seg.ask(encoded, ["a"] * 3 + ["b"])
+    assert np.allclose(seg.ask(encoded, "dog, sky").scores, first, atol=1e-5)
+
+
+def test_threads_get_the_same_answers(tiny_weights, picture):
+    seg = sseg.load(tiny_weights, device="cpu")
+    encoded, answers = seg.encode(picture), {}
+
+    def work(i):
+        for j in range(8):
+            answers[i, j] = seg.ask(encoded, f"dog, thing {j}, word {(i * j) % 5}", background=0.0).labels
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 32
+    for (i, j), labels in answers.items():
+        again = seg.ask(encoded, f"dog, thing {j}, word {(i * j) % 5}", background=0.0)
+        assert (labels != again.labels).mean() < 1e-3  # batches of other sizes round differently
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2000, 4), (3, 1500), (31, 33)])
+def test_any_shape_of_picture(seg, size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for sliding in (False, True):
+        encoded = seg.encode(image, sliding=sliding)
+        out = seg.ask(encoded, "dog, grass", background=0.0)
+        assert out.labels.shape == size and np.isfinite(out.confidence).all()
+
+
+def test_a_huge_picture_is_segmented_at_the_working_size(seg):
+    encoded = seg.encode(Image.new("L", (12000, 9000), 90))
+    out = seg.ask(encoded, "dog, grass", background=0.0)
+    assert 15e6 < out.labels.size <= 16e6 and out.labels.shape[1] / out.labels.shape[0] == pytest.approx(
+        4 / 3, rel=1e-3
+    )
+    with pytest.raises(SSegError, match="score_map"):
+        _ = seg.ask(encoded, [f"p {i}" for i in range(100)]).scores
+
+
+def test_known_words(seg):
+    assert seg.known("a big Dog") and seg.known("cars") and seg.known("dogs and cats")
+    assert not seg.known("axolotl") and not seg.known("a photo of the") and not seg.known("infrared")
+
+
+def test_near_words_begin_with_slips_of_the_pen(seg):
+    assert seg.nearest_known("grsas")[0] == "grass"
+    near = seg.nearest_known("axolotl", 4)
+    assert len(set(near)) == 4 and set(near) <= {word["text"] for word in seg.words}
+
+
+def test_outputs_agree_with_the_labels(seg, asked, picture):
+    encoded, everything = asked
+    out = seg.ask(encoded, everything.phrases, background=float(np.median(everything.confidence)))
+    ids = np.asarray(Image.open(io.BytesIO(out.id_png()))).astype(int)
+    assert np.array_equal(ids, out.labels + 1)
+    for i, run_lengths in enumerate(out.rle()):
+        assert np.array_equal(coco_mask.decode(run_lengths).astype(bool), out.labels == i)
+    data = json.loads(json.dumps(out.to_json()))
+    assert data["size"] == [90, 120] and data["weights"] == seg.name and data["background"] == out.background
+    assert data["background_area"] + sum(row["area"] for row in data["phrases"]) == pytest.approx(1)
+    for i, row in enumerate(data["phrases"]):
+        assert row["id"] == i + 1 and row["phrase"] == out.phrases[i]
+        if (out.labels == i).any():
+            assert row["mean_score"] == pytest.approx(out.confidence[out.labels == i].mean(), abs=1e-5)
+    assert out.overlay(picture).shape == (90, 120, 3)
+    with pytest.raises(SSegError, match="another size"):
+        out.overlay(picture.resize((9, 9)))
+
+
+def test_a_known_answer_to_which_words_are_known(seg, asked):
+    assert asked[1].known == [True, False, True]
+
+
+def test_prompt_and_combine_can_be_chosen(tiny_weights, picture):
+    plain = sseg.load(tiny_weights, device="cpu")
+    other = sseg.load(tiny_weights, device="cpu", combine="hard", prompt="a photo of a {}")
+    assert torch.equal(other.embed(["dog"]), plain.embed(["a photo of a dog"]))
+    encoded = other.encode(picture)
+    expected = inference.mask_weights(encoded.mask_logits, "hard")
+    scores = other.ask(encoded, "dog", competitors=False, background=0.0).coarse_scores[0]
+    assert torch.allclose(scores, expected.sum(0))  # one class, no rivals: each pixel is its best mask's
+
+
+def test_prompts_with_braces_are_only_text(seg):
+    assert seg.embed(["{0.__class__}", "{}", "%s"]).shape[0] == 3
+
+
+def test_a_device_that_is_not_there(tiny_weights):
+    with pytest.raises(SSegError, match='The device "tpu9"'):
+        sseg.load(tiny_weights, device="tpu9")
+
+
+def test_info_is_plain_data(seg):
+    info = json.loads(json.dumps(seg.info()))
+    assert info["parameters"] == sum(p.numel() for p in seg.model.parameters())
+    assert info["known_phrases"] == 6 and info["known_kinds"] == {"thing": 3, "material": 2, "word": 1}

@@ -1,0 +1,1 @@
+"""Benchmarks: pictures with ground truth. Nothing under training may import from here."""
