@@ -32,7 +32,7 @@ class SSegConfig(PreTrainedConfig):
     """Sizes and choices of an `SSegModel`; the defaults are the small size, `SSegConfig(**PAPER)` is the paper's.
 
     Args:
-        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet, convnext, timm_backbone);
+        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet, timm_backbone ...);
             four feature maps at strides 4, 8, 16, 32.
         fpn_dim: channels of the pixel decoder (a multiple of 32, its GroupNorm has 32 groups).
         hidden_dim: width of the transformer decoder.

@@ -43,7 +43,7 @@ def read(source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        return _to_rgb_array(source, max_pixels, "the picture")
+        return _to_rgb_array(source, max_pixels, "The picture")
     with _open(source) as image:
         factor = (image.width * image.height / max_pixels) ** 0.5
         if factor > 1:
@@ -54,7 +54,7 @@ def read(source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 
 def _name(source) -> str:
-    return "the picture" if isinstance(source, bytes) else f'"{Path(source).name}"'
+    return "The picture" if isinstance(source, bytes) else f'"{Path(source).name}"'
 
 
 def _open(source) -> Image.Image:

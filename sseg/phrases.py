@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sseg.errors import SSegError
 
 MAX_CLASSES = 200
+MAX_TEXTS = 400  # synonyms of all classes together
 MAX_LENGTH = 200  # characters of a phrase, its synonyms included
 
 _UNSEEN = ("Cc", "Cs")  # control characters, lone surrogates
@@ -26,13 +27,12 @@ class PhraseClass:
     synonyms: tuple[str, ...]
 
 
-def parse(phrases: str | Iterable, max_classes: int | None = MAX_CLASSES) -> list[PhraseClass]:
+def parse(phrases: str | Iterable[str]) -> list[PhraseClass]:
     """`a dog, grass, person|man|woman` -> three classes, the last with three synonyms.
 
     Args:
         phrases: text in which comma, semicolon or new line separate classes; or a list with a phrase a class (its
-            commas stay; classes already parsed pass). `|` separates synonyms in both.
-        max_classes: None for lists that are no one's typing, such as a benchmark's.
+            commas stay). `|` separates synonyms in both.
 
     Returns:
         classes in the order given, each once; texts as typed, without outer spaces and control characters.
@@ -41,15 +41,16 @@ def parse(phrases: str | Iterable, max_classes: int | None = MAX_CLASSES) -> lis
         SSegError: nothing left, too many classes, or a phrase of more than `MAX_LENGTH` characters.
     """
     parts = re.split(r"[,;\n\r]", phrases) if isinstance(phrases, str) else list(phrases)
-    classes = {}
-    for part in parts:
-        parsed = part if isinstance(part, PhraseClass) else _parse_class(part)
-        if parsed:
-            classes.setdefault(parsed.text.casefold(), parsed)
+    classes: dict[str, PhraseClass] = {}
+    for parsed in filter(None, map(_parse_class, parts)):
+        classes.setdefault(parsed.text.casefold(), parsed)
     if not classes:
         raise SSegError('There are no words to look for: type some, such as "dog, grass, sky".')
-    if max_classes is not None and len(classes) > max_classes:
-        raise SSegError(f"{len(classes)} phrases are too many at once: ask for at most {max_classes}.")
+    if len(classes) > MAX_CLASSES:
+        raise SSegError(f"{len(classes)} phrases are too many at once: ask for at most {MAX_CLASSES}.")
+    count = sum(len(one.synonyms) for one in classes.values())
+    if count > MAX_TEXTS:
+        raise SSegError(f"{count} synonyms are too many at once: give at most {MAX_TEXTS} in all.")
     return list(classes.values())
 
 

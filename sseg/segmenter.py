@@ -56,12 +56,13 @@ class Encoded:
 
     mask_logits: Tensor  # (N, h, w)
     mask_embeddings: Tensor  # (N, E), unit length
+    known_logits: Tensor  # (N, V), scale x cosine with each text that the weights know
     size: tuple[int, int]  # (H, W) of the picture
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return self.mask_logits.nbytes + self.mask_embeddings.nbytes
+        return self.mask_logits.nbytes + self.mask_embeddings.nbytes + self.known_logits.nbytes
 
 
 class Segmenter:
@@ -111,7 +112,8 @@ class Segmenter:
             size = inference.target_size(*rgb.shape[:2], side)
             masks, embeddings = self._run(self._prepare(rgb, size))
             masks, embeddings = masks[0], embeddings[0]
-        return Encoded(masks, embeddings, rgb.shape[:2])
+        known = embeddings @ self._known_embeddings.T * self.model.scale
+        return Encoded(masks, embeddings, known, rgb.shape[:2])
 
     def _prepare(self, rgb, size):
         config = self.model.config
@@ -231,22 +233,14 @@ class Segmenter:
 
     def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
-        known = self._known_embeddings  # (V, E)
-        same = (known @ embeddings.T).amax(1) > TOO_CLOSE
+        same = (self._known_embeddings @ embeddings.T).amax(1) > TOO_CLOSE  # (V,)
         same[[i for text in texts for i in self._known_places.get(text.casefold(), ())]] = True
-        return self._known_logits(encoded).masked_fill(same, -torch.inf)
-
-    def _known_logits(self, encoded: Encoded) -> Tensor:
-        return encoded.mask_embeddings @ self._known_embeddings.T * self.model.scale
-
-    def _word_probabilities(self, encoded: Encoded) -> Tensor:
-        """(N, V): which known text each mask is, the known texts alone."""
-        return self._known_logits(encoded).softmax(1)
+        return encoded.known_logits.masked_fill(same, -torch.inf)
 
     @torch.inference_mode()
     def _words_at(self, encoded: Encoded, x: int, y: int, n: int) -> list[dict]:
         weights = inference.at_pixel(inference.mask_weights(encoded.mask_logits, self.combine), x, y, encoded.size)
-        return self._best_words(weights @ self._word_probabilities(encoded), n)
+        return self._best_words(weights @ encoded.known_logits.softmax(1), n)
 
     def _best_words(self, scores: Tensor, n: int) -> list[dict]:
         values, order = scores.topk(min(n, len(scores)))
@@ -279,7 +273,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _name(self, encoded: Encoded, query: np.ndarray, top: int) -> list[dict]:
-        probabilities = self._word_probabilities(encoded)
+        probabilities = encoded.known_logits.softmax(1)  # (N, V)
         areas = np.bincount(query.ravel(), minlength=len(probabilities)) / query.size
         segments = []
         for i in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist():

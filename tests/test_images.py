@@ -108,6 +108,7 @@ def test_a_picture_of_one_pixel():
 
 def bomb():
     """A few bytes that promise 400 megapixels."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

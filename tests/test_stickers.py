@@ -184,6 +184,12 @@ def test_nothing_is_hidden_more_than_allowed(make_world):
             assert hidden.max() > 0.25  # partial occlusion does occur
 
 
+def test_no_scene_is_left_without_a_thing(planners):
+    """Not even where things can hardly fit."""
+    plan = planners["train"].plan(3, 300, Difficulty((1, 4), (0.9, 1.0), (1, 1), hidden=0.05))
+    assert (plan.thing >= 0).any(1).all()
+
+
 def test_regions_cover_the_picture_and_none_is_tiny(world):
     plan = world.plan(7, 200, Difficulty((1, 1), (0.2, 0.3), (1, 3)))
     _, regions = world.layers(plan)

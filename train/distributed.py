@@ -1,4 +1,4 @@
-"""Several processes that train one model: `torchrun --nproc-per-node N -m train.pretrain ...`; one works the same way."""
+"""Several processes train one model: `torchrun --nproc-per-node N -m train.pretrain ...`; one works the same way."""
 
 import os
 

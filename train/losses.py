@@ -13,7 +13,7 @@ FOCAL_ALPHA = 0.25  # and gamma = 2, a square: MaskFormer's defaults, facebookre
 
 
 class MaskLoss(NamedTuple):
-    """Terms summed over decoder layers, and the assignment of the last layer: (B, K) query of each target, -1 = none."""
+    """Terms summed over decoder layers; the last layer's assignment: (B, K) query of each target, -1 = none."""
 
     dice: Tensor
     focal: Tensor

@@ -1,6 +1,9 @@
 """The page: frame, tabs, and what is said about the weights."""
 
+import warnings
+
 import gradio as gr
+from PIL import Image
 
 from sseg.app import segment, theme
 from sseg.app import weights as live_weights
@@ -37,6 +40,7 @@ class StatusLine(gr.HTML):
 
 def build(segmenter, weights) -> gr.Blocks:
     """The app as Gradio Blocks, for what `weights.load` returns; start it with `launch(**options())`."""
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # big pictures are scaled down
     service = Service(segmenter)
     with gr.Blocks(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
         StatusLine(live_weights.status(segmenter, weights))

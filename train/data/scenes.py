@@ -18,6 +18,7 @@ from train.data.glyphs import Vocabulary
 
 SPLITS = {"train": 1, "test": 2, "heldout": 2}  # split -> seed of its textures
 HELD_OUT_SHARE = 0.1  # of all thing-material pairs
+ATTEMPTS = 9  # at arranging the things of a scene
 SMALL = 32  # side of the sketch in which a plan measures what hides what
 
 
@@ -241,26 +242,30 @@ class Planner:
     def _arrange(self, dice: Dice, plan: ScenePlan, allowed: float) -> torch.Tensor:
         """Move things until none is hidden more than `allowed`; the few that never fit leave the scene.
 
-        Changes `plan.centre` and `plan.thing`; returns what shows of each thing, (n, K, SMALL, SMALL).
+        Changes `plan.centre`, `plan.angle` and `plan.thing`; returns what shows of each thing, (n, K, SMALL, SMALL).
         """
-        present = plan.thing >= 0
         area = self.sketches.mean((1, 2, 3))[plan.thing] * plan.side**2
         visible = torch.zeros(*plan.thing.shape, SMALL, SMALL)
-        open_scenes = torch.arange(len(plan))
-        for attempt in range(10):
-            visible[open_scenes] = self._visible(plan, open_scenes)
-            hidden = 1 - visible[open_scenes].mean((2, 3)) / area[open_scenes]
-            bad = (hidden > allowed - 0.02) & present[open_scenes]
-            again = bad.any(1)
-            open_scenes, bad = open_scenes[again], bad[again]
-            if not len(open_scenes):
-                return visible
-            if attempt == 9:
+        rows, bad = torch.arange(len(plan)), None  # scenes that are not settled
+        for attempt in range(ATTEMPTS + 1):
+            visible[rows] = self._visible(plan, rows)
+            bad = (1 - visible[rows].mean((2, 3)) / area[rows] > allowed - 0.02) & (plan.thing[rows] >= 0)
+            rows, bad = rows[bad.any(1)], bad[bad.any(1)]
+            if not len(rows) or attempt == ATTEMPTS:
                 break
-            moved = self._anywhere(dice, plan.side[open_scenes])
-            plan.centre[open_scenes] = torch.where(bad[..., None], moved, plan.centre[open_scenes])
-        plan.thing[open_scenes] = plan.thing[open_scenes].masked_fill(bad, -1)
-        visible[open_scenes] = self._visible(plan, open_scenes)
+            moved = self._anywhere(dice, plan.side[rows])
+            plan.centre[rows] = torch.where(bad[..., None], moved, plan.centre[rows])
+            if attempt >= ATTEMPTS // 2:  # big ones may only fit upright
+                plan.angle[rows] = plan.angle[rows].masked_fill(bad, 0.0)
+        if len(rows):
+            before, kept = plan.thing[rows], plan.thing[rows].masked_fill(bad, -1)
+            empty = torch.nonzero((kept < 0).all(1))[:, 0]  # then one thing stays, upright in the middle
+            one = (before[empty] >= 0).float().argmax(1)
+            kept[empty, one] = before[empty, one]
+            plan.thing[rows] = kept
+            plan.centre[rows[empty], one] = 0.5
+            plan.angle[rows[empty], one] = 0.0
+            visible[rows] = self._visible(plan, rows)
         return visible
 
     def _visible(self, plan: ScenePlan, rows: torch.Tensor) -> torch.Tensor:

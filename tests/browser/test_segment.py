@@ -1,0 +1,176 @@
+"""The Segment tab in a real browser: what a visitor does in the first minutes."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sseg import checkpoint
+from sseg.app import examples, weights
+from sseg.app.build import build, options
+
+pytestmark = pytest.mark.browser
+ROWS = ".svp-legend li:visible"
+
+
+@pytest.fixture(scope="module")
+def address(tiny_weights):
+    page = build(*weights.load("mini" if "mini" in checkpoint.bundled() else str(tiny_weights)))
+    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
+    yield page.local_url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page, with its example painted; whatever the console says or another host is asked fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
+    page.on("request", lambda request: _is_local(request.url, address) or complaints.append(request.url))
+    page.goto(address)
+    page.wait_for_selector(".svp-legend li", state="attached")
+    threshold(page, 0)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def _is_local(url, address):
+    return url.startswith((address, "data:", "blob:"))
+
+
+def threshold(page, percent):
+    page.locator(".sv-background").evaluate("(slider, value) => { slider.value = value; slider.oninput(); }", percent)
+    page.wait_for_timeout(100)  # the repaint waits for the next frame
+
+
+def ask(page, words):
+    box = page.get_by_label("What should be found?")
+    box.fill(words)
+    box.press("Enter")
+
+
+def names(page):
+    return page.locator(f"{ROWS} b").all_inner_texts()
+
+
+def legend_holds(page, word):
+    page.wait_for_function("word => document.querySelector('.svp-legend').textContent.includes(word)", arg=word)
+
+
+def test_first_visit_pick_an_example_ask_other_words_and_save_the_mask(page):
+    first = examples.load()[0].words.split(", ")
+    assert set(names(page)) and set(names(page)) <= set(first)
+
+    other = examples.load()[1]
+    page.locator(".sseg-examples button").nth(1).click()
+    legend_holds(page, other.words.split(", ")[0])
+    assert page.get_by_label("What should be found?").input_value() == other.words
+
+    ask(page, "brick wall, a zebra|horse")
+    legend_holds(page, "a zebra|horse")
+    assert "words only" in page.locator(".sv-note").inner_text()
+    assert set(names(page)) <= {"brick wall", "a zebra|horse"}
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="ID map").click()
+    ids = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
+    assert ids.shape == Image.open(other.path).size[::-1] and set(np.unique(ids)) <= {1, 2}
+    assert download.value.suggested_filename == "scene-2-ids.png"
+
+
+def test_the_background_slider_answers_in_the_page(page):
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    shares = page.locator(f"{ROWS} .svp-area").all_inner_texts()
+    assert sum(float(text.removesuffix(" %")) for text in shares) == pytest.approx(100, abs=3)
+    threshold(page, 100)
+    assert names(page) == [] and "Nothing found" in page.locator(".svp-absent").inner_text()
+    assert requests == []
+
+
+def test_hover_click_and_keys_say_what_a_pixel_is(page):
+    canvas = page.locator(".sv-stage canvas")
+    canvas.hover(position={"x": 200, "y": 200})
+    assert page.locator(".sv-tip b").inner_text() in names(page)
+    canvas.click(position={"x": 200, "y": 200})
+    page.wait_for_selector(".svp-pixel h3")
+    assert page.locator(".svp-row[aria-pressed=true]").count() == 1
+    assert 1 <= page.locator(".svp-pixel li").count() <= 5
+
+    canvas.focus()
+    page.keyboard.press("Escape")
+    assert page.locator(".svp-row[aria-pressed=true]").count() == 0
+    before = page.locator(".svp-pixel h3").inner_text()
+    for key in ("ArrowLeft", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_function("before => document.querySelector('.svp-pixel h3').textContent !== before", arg=before)
+
+    row = page.locator(".svp-row:visible").first
+    row.focus()
+    page.keyboard.press("Space")
+    assert row.get_attribute("aria-pressed") == "true"
+
+
+def test_heat_map_and_unnamed_regions(page):
+    page.locator(".svp-heat:visible").first.click()
+    page.wait_for_selector(".sv-scale:visible")
+    assert names(page)[0] in page.locator(".sv-scale").inner_text()
+    page.get_by_role("button", name="Unnamed regions").click()
+    page.wait_for_selector(".svp h2:has-text('Unnamed regions')")
+    assert page.locator(".sv-scale").is_hidden() and names(page)
+    page.get_by_role("button", name="Unnamed regions").click()
+    assert set(names(page)) <= set(examples.load()[0].words.split(", "))
+
+
+def test_markup_is_shown_as_typed_and_never_runs(page):
+    typed = ["<img src=x onerror=alert(1)>", "${alert(1)}", "{{7*7}}"]
+    ask(page, ", ".join(typed))
+    legend_holds(page, typed[-1])
+    assert sorted(page.locator(".svp-legend b").all_text_contents()) == sorted(typed)
+    page.locator(".svp-code summary").click()
+    assert typed[0] in page.locator(".svp-code pre").first.inner_text()
+
+
+def test_what_cannot_be_done_is_said_in_the_page_and_the_page_goes_on(page):
+    ask(page, " ")
+    page.wait_for_selector(".sv-error:has-text('Type what should be found')")
+    ask(page, "grass, sky")
+    legend_holds(page, "sky")
+    assert page.locator(".sv-error").is_hidden()
+
+
+def test_an_uploaded_picture_is_segmented_and_can_be_taken_away(page, picture, tmp_path):
+    picture.save(tmp_path / "mine.png")
+    page.get_by_role("button", name="Remove Image").click()
+    page.wait_for_selector(".sv-empty:visible")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "mine.png")
+    page.wait_for_function("document.querySelector('.sv-note').textContent.includes('120 × 90')")
+    assert page.get_by_role("button", name="This example").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_never_scrolls_sideways(browser, address, scheme):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)
+    page = context.new_page()
+    page.goto(address)
+    page.wait_for_selector(".svp-legend li", state="attached")
+    page.locator(".svp-code summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    order = [page.locator(one).bounding_box()["y"] for one in (".sv-stage", ".sseg-words", ".svp-head", ".sseg-examples")]
+    assert order == sorted(order)
+    context.close()

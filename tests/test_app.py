@@ -1,0 +1,276 @@
+"""The app as people's programs meet it: gradio_client over HTTP, and the command."""
+
+import base64
+import io
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+import sseg
+from sseg.app import examples, failures, main, segment, weights
+from sseg.app.build import build, options
+from sseg.app.service import VIEW_PIXELS, Recent, Service
+from sseg.app.viewer import HERE, pack_ids
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_weights):
+    return weights.load(str(tiny_weights))
+
+
+@pytest.fixture(scope="module")
+def client(loaded):
+    page = build(*loaded)
+    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
+    client = Client(page.local_url, verbose=False)
+    yield client
+    client.close()
+    page.close()
+
+
+@pytest.fixture
+def path(picture, tmp_path):
+    picture.save(tmp_path / "holiday.png")
+    return tmp_path / "holiday.png"
+
+
+def send(client, file, words="dog, grass", background=0.0):
+    return client.predict(handle_file(file), words, background, api_name="/segment")
+
+
+def test_public_events_are_the_documented_ones(client):
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
+        "/segment", "/ask", "/explain_pixel",
+    }  # fmt: skip
+
+
+def test_segment_answers_what_the_library_answers(client, path, loaded):
+    view, found = send(client, path, "dog, grass|sky", 0.2)
+    expected = loaded[0](path, "dog, grass|sky", background=0.2)
+
+    packed = np.asarray(Image.open(view["mask"])).astype(int)
+    assert (packed[..., 0] + 256 * packed[..., 1] == expected.best + 1).all()
+    assert np.abs(packed[..., 2] / 255 - expected.confidence).max() <= 1 / 255
+    assert Image.open(view["image"]).size == (120, 90)
+    assert [s["phrase"] for s in view["segments"]] == ["dog", "grass|sky"]
+
+    assert found["background"] == 0.2 and view["name"] == found["name"] == "holiday.png"
+    for i, one in enumerate(found["phrases"]):
+        mask = coco_mask.decode(one["rle"])
+        assert (mask.astype(bool) == (expected.labels == i)).all()
+        assert one["area"] == pytest.approx(mask.mean())
+
+
+def test_other_words_about_the_same_picture_never_encode_it_again(client, path, loaded, monkeypatch):
+    runs = []
+    encode = loaded[0].encode
+    monkeypatch.setattr(loaded[0], "encode", lambda *args: runs.append(1) or encode(*args))
+    path.write_bytes(path.read_bytes() + b"tail")  # a file that no other test has sent
+    _, first = send(client, path, "dog")
+    view, again = send(client, path, "cat, sky")
+    asked, third = client.predict(first["picture"], "red car", 0.0, api_name="/ask")
+    _, last = client.predict("", "two", 0.0, api_name="/ask")
+    assert len(runs) == 1
+    assert first["picture"] == again["picture"] == third["picture"] == last["picture"]
+    assert [one["phrase"] for one in third["phrases"]] == ["red car"] and asked["words"] == "red car"
+    assert "words only" in view["note"]
+
+
+def test_explain_pixel_names_the_five_best_phrases(client, path, loaded):
+    _, found = send(client, path)
+    words = "dog, cat, grass, sky, two, red car"
+    answer = client.predict(found["picture"], words, 30, 40, api_name="/explain_pixel")
+    scores = loaded[0](path, words).scores[:, 40, 30]
+    best = np.sort(scores)[::-1]
+    assert [one["score"] for one in answer["best"]] == pytest.approx(best[:5].tolist(), abs=1e-5)
+    assert answer["margin"] == pytest.approx(float(best[0] - best[1]), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "Type what should be found"),
+        (" , ;", "Type what should be found"),
+        (", ".join(f"word {i}" for i in range(500)), "500 phrases"),
+        ("x" * 10_000, "10,000 characters"),
+    ],
+)
+def test_words_that_cannot_be_asked_get_one_sentence(client, path, words, says):
+    with pytest.raises(AppError) as error:
+        send(client, path, words)
+    assert_sentence(error, says)
+
+
+@pytest.mark.parametrize("kind", ["none", "text", "cut", "svg"])
+def test_files_that_are_no_pictures_get_one_sentence(client, path, tmp_path, kind):
+    file = tmp_path / f"{kind}.png"
+    file.write_bytes({"text": b"hello", "cut": path.read_bytes()[:2000], "svg": b"<svg/>", "none": b""}[kind])
+    with pytest.raises(AppError) as error:
+        client.predict(None if kind == "none" else handle_file(file), "dog", 0.3, api_name="/segment")
+    assert_sentence(error, "picture" if kind == "none" else file.name)
+    assert send(client, path)[1]["phrases"]  # the app goes on
+
+
+def test_a_threshold_or_a_pixel_out_of_range_gets_one_sentence(client, path):
+    with pytest.raises(AppError) as error:
+        send(client, path, "dog", 7)
+    assert_sentence(error, "between 0 and 1")
+    _, found = send(client, path)
+    for x, y in ((120, 0), (0, -1)):
+        with pytest.raises(AppError) as error:
+            client.predict(found["picture"], "dog", x, y, api_name="/explain_pixel")
+        assert_sentence(error, "outside")
+    with pytest.raises(AppError) as error:
+        client.predict("never-seen", "dog", 0.3, api_name="/ask")
+    assert_sentence(error, "no longer in memory")
+
+
+def assert_sentence(error, says):
+    text = str(error.value)
+    assert says in text and failures.BUG not in text
+    assert "\n" not in text and "Traceback" not in text and len(text) < 250
+
+
+def odd_pictures(tmp_path, picture):
+    rgb = picture.resize((40, 30))
+    sixteen = Image.fromarray((np.asarray(rgb.convert("L")).astype(np.uint16) * 257))
+    turned = Image.Exif()
+    turned[274] = 6  # shown turned by 90 degrees
+    saves = {
+        "one.png": lambda f: rgb.resize((1, 1)).save(f),
+        "cmyk.jpg": lambda f: rgb.convert("CMYK").save(f),
+        "sixteen.png": lambda f: sixteen.save(f),
+        "alpha.png": lambda f: rgb.convert("RGBA").save(f),
+        "moving.gif": lambda f: rgb.save(f, save_all=True, append_images=[rgb.rotate(90)] * 2),
+        "turned.jpg": lambda f: rgb.save(f, exif=turned),
+        "wide.png": lambda f: rgb.resize((3000, 4)).save(f),
+    }
+    for name, save in saves.items():
+        save(tmp_path / name)
+        yield tmp_path / name
+
+
+def test_odd_pictures_are_segmented(client, tmp_path, picture):
+    sizes = {"one.png": (1, 1), "turned.jpg": (30, 40), "wide.png": (3000, 4)}
+    for file in odd_pictures(tmp_path, picture):
+        view, found = send(client, file)
+        assert Image.open(view["mask"]).size == sizes.get(file.name, (40, 30)), file.name
+        assert sum(one["area"] for one in found["phrases"]) == pytest.approx(1), file.name
+
+
+def test_a_huge_picture_is_scaled_down_and_says_so(client, tmp_path):
+    Image.new("L", (12_000, 9_000), 128).save(tmp_path / "huge.png", compress_level=1)
+    view, found = send(client, tmp_path / "huge.png")
+    height, width = found["size"]
+    assert 0.9 * VIEW_PIXELS < width * height <= VIEW_PIXELS and width / height == pytest.approx(4 / 3, rel=0.01)
+    assert "scaled down from 12000 × 9000" in view["note"]
+
+
+def test_markup_in_phrases_comes_back_as_typed(client, path):
+    typed = ["<img src=x onerror=alert(1)>", "${7*7}", "{{7*7}}", "`${alert(1)}`", "a \"quoted\" 'word'"]
+    view, found = send(client, path, ", ".join(typed))
+    assert [one["phrase"] for one in view["segments"]] == typed == [one["phrase"] for one in found["phrases"]]
+
+
+def test_the_viewers_template_holds_no_value():
+    template = (HERE / "viewer.html").read_text()
+    assert "{" not in template and "$" not in template and "`" not in template  # gradio would evaluate it
+    scripts = (HERE / "viewer.js").read_text() + (HERE / "panel.js").read_text()
+    assert "innerHTML" not in scripts and "insertAdjacentHTML" not in scripts
+
+
+def test_an_unknown_word_is_marked_and_gets_near_ones(client, path):
+    view, _ = send(client, path, "axolotl, the dogs, axolotl|dog")
+    assert [one["known"] for one in view["segments"]] == [False, True, True]
+    assert len(view["segments"][0]["near"]) == 3 and view["segments"][1]["near"] == []
+
+
+def test_a_bug_is_one_sentence_for_people_and_a_traceback_in_the_log(caplog):
+    def broken():
+        raise KeyError("internal detail")
+
+    with caplog.at_level(logging.ERROR), pytest.raises(gr.Error) as error:
+        failures.for_api(broken)()
+    assert error.value.message == failures.BUG and "internal detail" in caplog.text
+    assert failures.for_page(broken)({}) == {"error": failures.BUG}
+
+
+def test_a_closed_run_stops_before_its_next_stage(loaded, path, monkeypatch):
+    service = Service(loaded[0])
+    monkeypatch.setattr(loaded[0], "encode", lambda *args: pytest.fail("the model ran for nobody"))
+    gate = threading.Event()
+    service.submit(gate.wait)  # the model is busy with another run
+    run = segment._runner(service)(str(path), "dog", 0.3)
+    next(run)
+    assert "Waiting" in str(next(run))
+    run.close()  # what Stop and a closed page do
+    gate.set()
+    assert service.call(lambda: "free") == "free"  # behind the stopped run in the queue
+    assert not service._held
+
+
+def test_downloads_follow_the_threshold(loaded, path):
+    service = Service(loaded[0])
+    held, _ = service.hold(str(path))
+    answers = [service.file(held.key, "dog, grass", "ids", level) for level in (0.0, 1.0)]
+    low, high = (np.asarray(Image.open(io.BytesIO(base64.b64decode(one["data"])))) for one in answers)
+    assert (low > 0).all() and (high == 0).all()
+
+
+def test_ids_above_255_survive_the_picture():
+    ids = np.arange(600).reshape(20, 30)
+    packed = np.asarray(pack_ids(ids, np.full(ids.shape, 0.5))).astype(int)
+    assert (packed[..., 0] + 256 * packed[..., 1] == ids).all() and (packed[..., 2] == 127).all()
+
+
+def test_the_least_recently_used_goes_first():
+    recent = Recent(lambda values: len(values) <= 2)
+    for key in "ab":
+        recent.keep(key, key)
+    recent.find("a")
+    recent.keep("c", "c")
+    assert (recent.find("a"), recent.find("b"), recent.find("c")) == ("a", None, "c")
+
+
+def test_every_example_can_be_read_and_asked(loaded):
+    shown = examples.load()
+    assert sum("assets" in one.path for one in shown) >= 6
+    for one in shown:
+        assert sseg.images.read(one.path).ndim == 3 and loaded[0].embed(one.words.split(", ")) is not None
+
+
+def test_the_card_is_shown_without_front_matter(tiny_weights, tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Card\n\n![curve](a.png)\n\nTrained on X. More.\n")
+    live = weights.Weights("mine", "folder", tmp_path)
+    assert "license" not in weights.card(live) and "a.png" not in weights.card(live) and "# Card" in weights.card(live)
+    segmenter = sseg.load(tiny_weights)
+    assert weights.status(segmenter, live)["sentence"].startswith("Trained on X. They know 6 phrases")
+    assert weights.status(segmenter, live)["line"] == "weights: mine (folder) · CPU"
+
+
+def test_damaged_weights_end_the_start_with_one_sentence(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model.safetensors").write_text("")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert main(["--weights", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.strip().splitlines()) == 1 and str(tmp_path) in said.err
+
+
+def test_the_command_without_its_weights_says_so(tmp_path):
+    command = [sys.executable, "app.py", "--weights", str(tmp_path / "nothing")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1 and "nothing" in done.stderr

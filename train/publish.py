@@ -1,0 +1,181 @@
+"""From a finished run to weights for others: card, curve and files in one folder, or on the Hub.
+
+    python -m train.publish runs/mini sseg/weights/mini --results runs/mini/results.jsonl
+    python -m train.publish runs/mini owner/name --hub --results runs/mini/results.jsonl
+
+`results.jsonl` holds the last lines that `python -m train.evaluate` printed, one for each benchmark; the card shows
+them as they are.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import matplotlib
+import yaml
+
+from sseg.errors import SSegError
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
+FILES += ("recipe.yaml", "log.jsonl")
+TERMS = {"contrastive": "contrastive loss", "dice": "dice loss", "focal": "focal loss", "retrieval": "retrieval"}
+
+CARD = """---
+license: apache-2.0
+library_name: sseg
+pipeline_tag: image-segmentation
+tags: [open-vocabulary, semantic-segmentation, s-seg]
+---
+
+# {name}
+
+S-Seg weights: a picture and any words in, a labelled picture out. Trained from pictures and captions alone, with
+pseudo-masks for shape (K-Means over {features} features) and an image-text contrastive loss for meaning; no human masks,
+no CLIP. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv 2401.12217); this is an
+independent implementation.
+
+```python
+import sseg
+seg = sseg.load("{name}")
+out = seg("picture.jpg", ["dog", "grass"], background=0.3)
+```
+
+## What it was trained on
+
+{data}
+
+{samples:,} picture-caption pairs, {hours:.1f} hours on {hardware} ({processes} process(es)), seed {seed}, commit
+{commit}. The whole recipe is in `recipe.yaml`, every logged step in `log.jsonl`.
+
+{versions}
+
+![loss terms and retrieval over the samples](curve.png)
+
+## How good it is
+
+{results}
+
+mIoU in per cent. "all": every phrase of the benchmark competes in every picture; "present": only the phrases that the
+picture holds. Nothing was tuned on these scenes.
+
+## What it cannot do
+
+{limits}
+"""
+
+DATA = {
+    "stickers": "Rendered scenes only: {things} named stickers (drawn from the Noto Color Emoji font) on {materials} procedural "
+    "materials, with captions written by rules. No photograph was used.",
+    "tars": "Photographs with captions from image-text tars.",
+}
+LIMITS = {
+    "stickers": "It has never seen a photograph: on photographs it answers mostly by colour and texture, and its names for "
+    "things are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling "
+    "alone. Things that are small or of the colour of their ground are missed.",
+    "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
+}
+
+
+def records(run: Path) -> tuple[dict, list[dict]]:
+    """The first line of a run's log, and its steps."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return lines[0], [line for line in lines if "event" not in line]
+
+
+def draw_curve(steps: list[dict], path: Path) -> None:
+    """Loss terms and retrieval over the samples seen; a dotted line where the picture size changes."""
+    figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, layout="constrained")
+    samples = [step["samples"] / 1000 for step in steps]
+    changes = [(x, b["size"]) for x, a, b in zip(samples[1:], steps, steps[1:], strict=False) if a["size"] != b["size"]]
+    for axis, (term, title) in zip(axes.flat, TERMS.items(), strict=True):
+        axis.plot(samples, [step[term] for step in steps], color="#2563a8", linewidth=1)
+        axis.set_title(title, fontsize=10)
+        axis.grid(alpha=0.3)
+        for x, size in changes:
+            axis.axvline(x, color="#888", linestyle=":", linewidth=1)
+            axis.annotate(f"{size} px", (x, 1), xycoords=("data", "axes fraction"), fontsize=8, va="top", color="#555")
+    for axis in axes[1]:
+        axis.set_xlabel("thousand samples")
+    axes[0][0].set_ylim(bottom=0)
+    axes[1][1].set_ylabel("share of captions that find their picture", fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def results_table(results: list[dict]) -> str:
+    """Benchmark results as a Markdown table, each with what is needed to repeat it."""
+    rows = ["| benchmark | phrases | images | mIoU | things | materials | seed offset | commit |"]
+    rows.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for r in results:
+        cells = [r["benchmark"], r.get("phrases", ""), r["images"], r["miou"], r.get("miou_things", "")]
+        cells += [r.get("miou_materials", ""), r.get("seed_offset", 0), r["commit"]]
+        shown = (f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells)
+        rows.append("| " + " | ".join(shown) + " |")
+    command = "python -m train.evaluate --benchmark NAME --model WEIGHTS --phrases PHRASES"
+    return "\n".join(rows) + f"\n\nEach row: `{command}`, on {results[0]['hardware']}."
+
+
+def write_card(run: Path, name: str, results: list[dict]) -> str:
+    """The model card of a run as Markdown."""
+    first, steps = records(run)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    phrases = json.loads((run / "vocabulary.json").read_text())["phrases"]
+    counts = {f"{kind}s": sum(p["kind"] == kind and "name" not in p for p in phrases) for kind in ("thing", "material")}
+    source = recipe["data"]["name"]
+    return CARD.format(
+        name=name,
+        features=recipe["pseudo_masks"]["features"],
+        data=DATA[source].format(**counts),
+        limits=LIMITS[source],
+        samples=steps[-1]["samples"],
+        hours=steps[-1]["seconds"] / 3600,
+        hardware=first["hardware"],
+        processes=first["processes"],
+        seed=recipe["seed"],
+        commit=first["commit"],
+        versions=", ".join(f"{package} {version}" for package, version in first["versions"].items()) + ".",
+        results=results_table(results) if results else "Not evaluated yet.",
+    )
+
+
+def publish(run: Path, target: Path, name: str, results: list[dict]) -> None:
+    """Copy what others need of a run to `target`, with card and curve."""
+    missing = [file for file in FILES if not (run / file).is_file()]
+    if missing:
+        raise SSegError(f"The run {run} has no {missing[0]}; give the folder that train.pretrain wrote.")
+    target.mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        shutil.copyfile(run / file, target / file)
+    draw_curve(records(run)[1], target / "curve.png")
+    (target / "README.md").write_text(write_card(run, name, results))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m train.publish", description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("target", help="folder to write, or owner/name with --hub")
+    parser.add_argument("--results", type=Path, help="JSON lines of train.evaluate")
+    parser.add_argument("--hub", action="store_true", help="upload to the Hugging Face Hub")
+    args = parser.parse_args(arguments)
+    try:
+        results = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results else []
+        folder = args.run / "published" if args.hub else Path(args.target)
+        publish(args.run, folder, args.target if args.hub else folder.name, results)
+        if args.hub:
+            from huggingface_hub import HfApi
+
+            HfApi().create_repo(args.target, exist_ok=True)
+            HfApi().upload_folder(repo_id=args.target, folder_path=folder)
+    except SSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
