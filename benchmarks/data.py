@@ -8,14 +8,19 @@ for a scene of 128 px over ours.
 import argparse
 import json
 import random
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from train.data import glyphs, materials
-from train.data.stickers import EASY, PAIRS, TEST, StickerWorld
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from train.data import glyphs, materials  # noqa: E402
+from train.data.stickers import EASY, PAIRS, TEST, StickerWorld  # noqa: E402
+from train.provenance import commit, hardware  # noqa: E402
 
 RUNS = ((48, "easy", EASY), (64, "easy", EASY), (96, "pairs", PAIRS), (128, "test", TEST), (224, "test", TEST))
 RIVAL_SIZE = 128
@@ -99,6 +104,8 @@ def main():
         "rival": f"Pillow, one thread, {RIVAL_SIZE} px",
         "rival_scenes_per_second": round(rival_rate),
         "ratio": round(rates[RIVAL_SIZE] / rival_rate, 2),
+        "commit": commit(),
+        "hardware": hardware(options.device),
     }
     print(json.dumps(result))
 

@@ -145,7 +145,7 @@ def assert_sentence(error, says):
 
 def odd_pictures(tmp_path, picture):
     rgb = picture.resize((40, 30))
-    sixteen = Image.fromarray((np.asarray(rgb.convert("L")).astype(np.uint16) * 257))
+    sixteen = Image.fromarray(np.asarray(rgb.convert("L")).astype(np.uint16) * 257)
     turned = Image.Exif()
     turned[274] = 6  # shown turned by 90 degrees
     saves = {
@@ -244,6 +244,20 @@ def test_the_least_recently_used_goes_first():
     assert (recent.find("a"), recent.find("b"), recent.find("c")) == ("a", None, "c")
 
 
+def test_the_pages_configuration_is_plain_data(loaded):
+    """Gradio copies it for every visitor; an object in it would drag the model along."""
+
+    def walk(value):
+        if isinstance(value, dict):
+            return all(walk(one) for one in value.values())
+        if isinstance(value, (list, tuple)):
+            return all(walk(one) for one in value)
+        return value is None or isinstance(value, (str, int, float))
+
+    components = build(*loaded).get_config_file()["components"]
+    assert all(walk(one) for one in components if one["type"] != "state")
+
+
 def test_every_example_can_be_read_and_asked(loaded):
     shown = examples.load()
     assert sum("assets" in one.path for one in shown) >= 6
@@ -252,7 +266,8 @@ def test_every_example_can_be_read_and_asked(loaded):
 
 
 def test_the_card_is_shown_without_front_matter(tiny_weights, tmp_path):
-    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Card\n\n![curve](a.png)\n\nTrained on X. More.\n")
+    text = "---\nlicense: apache-2.0\n---\n# Card\n\n![curve](a.png)\n\nTrained on X. More.\n"
+    (tmp_path / "README.md").write_text(text)
     live = weights.Weights("mine", "folder", tmp_path)
     assert "license" not in weights.card(live) and "a.png" not in weights.card(live) and "# Card" in weights.card(live)
     segmenter = sseg.load(tiny_weights)

@@ -34,7 +34,7 @@ from train.losses import contrastive_loss, mask_loss, region_similarity
 from train.provenance import commit, hardware, versions
 from train.recipe import read_recipe
 from train.schedule import learning_rate
-from train.tokenizer import train_tokenizer
+from train.tokenizer import make_tokenizer
 
 
 class Run:
@@ -47,13 +47,8 @@ class Run:
         self.total = sum(stage["steps"] for stage in self.stages)
         torch.manual_seed(recipe["seed"])
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages)
-        self.tokenizer = train_tokenizer(self.pairs.sample_captions(20_000), **recipe["tokenizer"])
-        config = SSegConfig(
-            text_vocab_size=len(self.tokenizer),
-            text_max_length=recipe["tokenizer"]["max_length"],
-            image_size=self.stages[-1]["size"],
-            **recipe["model"],
-        )
+        self.tokenizer = make_tokenizer(recipe["tokenizer"], self.pairs.sample_captions(20_000))
+        config = model_config(recipe, self.tokenizer)
         self.model = SSegModel(config).to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cpu":  # plain attention trains a fifth faster here than the fused kernel
             self.model.set_attn_implementation("eager")
@@ -143,6 +138,18 @@ class Run:
         self.step, self.samples = int(flat["step"]), int(flat["samples"])
         self.seconds = float(flat["seconds"])
         self.words = Counter(json.loads((self.out / "vocabulary.json").read_text())["words"])
+
+
+def model_config(recipe: dict, tokenizer) -> SSegConfig:
+    """Sizes of the recipe's `model`; the rest follows from its tokenizer and its last stage."""
+    return SSegConfig(
+        text_vocab_size=len(tokenizer),
+        text_max_length=recipe["tokenizer"]["max_length"],
+        text_pad_token_id=tokenizer.pad_token_id,
+        text_eos_token_id=tokenizer.eos_token_id,
+        image_size=recipe["stages"][-1]["size"],
+        **recipe["model"],
+    )
 
 
 def words_of(caption: str) -> list[str]:

@@ -35,9 +35,9 @@ tags: [open-vocabulary, semantic-segmentation, s-seg]
 # {name}
 
 S-Seg weights: a picture and any words in, a labelled picture out. Trained from pictures and captions alone, with
-pseudo-masks for shape (K-Means over {features} features) and an image-text contrastive loss for meaning; no human masks,
-no CLIP. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv 2401.12217); this is an
-independent implementation.
+pseudo-masks for shape (K-Means over {features} features) and an image-text contrastive loss for meaning; no human
+masks, no CLIP. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv 2401.12217); this is
+an independent implementation.
 
 ```python
 import sseg
@@ -69,14 +69,14 @@ picture holds. Nothing was tuned on these scenes.
 """
 
 DATA = {
-    "stickers": "Rendered scenes only: {things} named stickers (drawn from the Noto Color Emoji font) on {materials} procedural "
-    "materials, with captions written by rules. No photograph was used.",
+    "stickers": "Rendered scenes only: {things} named stickers (drawn from the Noto Color Emoji font) on {materials} "
+    "procedural materials, with captions written by rules. No photograph was used.",
     "tars": "Photographs with captions from image-text tars.",
 }
 LIMITS = {
-    "stickers": "It has never seen a photograph: on photographs it answers mostly by colour and texture, and its names for "
-    "things are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling "
-    "alone. Things that are small or of the colour of their ground are missed.",
+    "stickers": "It has never seen a photograph: there it answers mostly by colour and texture, and its names for things "
+    "are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling alone. "
+    "Things that are small or of the colour of their ground are missed.",
     "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
 }
 

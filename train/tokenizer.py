@@ -1,11 +1,32 @@
-"""A byte-level BPE tokenizer, trained on the captions that the text tower will read."""
+"""The tokenizer of the text tower: a byte-level BPE trained on the captions, or a ready one by name."""
 
 from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from sseg.errors import SSegError
 from sseg.text import END, PAD, START
+
+
+def make_tokenizer(recipe: dict, captions: Iterable[str]) -> PreTrainedTokenizerFast:
+    """What a recipe's `tokenizer` says: `{vocab_size, max_length}` is trained, `{name, max_length}` is fetched.
+
+    Raises:
+        SSegError: the named one is neither a folder nor to be had from the Hub, or does not pad and end its texts.
+    """
+    if "name" not in recipe:
+        return train_tokenizer(captions, **recipe)
+    name = recipe["name"]
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, model_max_length=recipe["max_length"])
+    except Exception as error:  # networks, proxies and the Hub fail in many types
+        raise SSegError(
+            f'The tokenizer "{name}" is no folder here, and the Hub did not give it: check the name and the connection.'
+        ) from error
+    if tokenizer.pad_token_id is None or tokenizer("a").input_ids[-1] != tokenizer.eos_token_id:
+        raise SSegError(f'The tokenizer "{name}" does not pad and end its texts as the text tower needs: name another.')
+    return tokenizer
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int = 4096, max_length: int = 32) -> PreTrainedTokenizerFast:

@@ -21,7 +21,7 @@ _STRIP = '<p id="sseg-examples-name">Examples</p><ul aria-labelledby="sseg-examp
 _STRIP_JS = """
 const ul = element.querySelector('ul');
 const fill = () => ul.replaceChildren(...(props.value ? props.value.examples : []).map((one, index) => {
-  const li = document.createElement('li'), button = document.createElement('button'), img = document.createElement('img');
+  const [li, button, img] = ['li', 'button', 'img'].map(tag => document.createElement(tag));
   button.type = 'button';
   button.title = img.alt = one.words;
   img.src = one.image.url;

@@ -70,7 +70,7 @@ function renderUnknown(segments) {
       const button = make('button', '', word);
       button.type = 'button';
       button.setAttribute('aria-label', `Ask for ${word} instead of ${s.phrase}`);
-      button.onclick = () => trigger('reword', {from: s.phrase, to: word});
+      button.onclick = () => trigger('reword', {old: s.phrase, new: word});
       p.append(button);
     }
     return p;
@@ -80,7 +80,8 @@ function renderUnknown(segments) {
 }
 
 // ---- heat map -----------------------------------------------------------------------------------------------
-const INFERNO = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
+const INFERNO = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99],
+  [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
 
 async function toggleHeat(s) {
   if (heat && heat.id === s.id) { heat = null; renderScale(); markPressed(); return draw(); }
@@ -175,16 +176,31 @@ function renderCode() {
   const shell = value => "'" + value.replaceAll("'", "'\\''") + "'";
   const ask = text({data: [{path: 'PATH', meta: {_type: 'gradio.FileData'}}, v.words, Number(bg)]});
   const codes = [
-    ['Python', `import sseg\n\nresult = sseg.load(${text(props.weights)})(${text(v.name)}, ${text(v.words)}, background=${bg})\nprint(result.to_json())`],
-    ['gradio_client', `from gradio_client import Client, handle_file\n\nview, found = Client(${text(url)}).predict(\n    handle_file(${text(v.name)}), ${text(v.words)}, ${bg}, api_name="/segment")\nprint(found)`],
-    ['curl', `curl -F ${shell('files=@' + v.name)} ${shell(url + 'gradio_api/upload')}   # gives ["PATH"]\ncurl -H 'Content-Type: application/json' -d ${shell(ask)} ${shell(url + 'gradio_api/call/segment')}   # gives an EVENT_ID\ncurl -N ${shell(url + 'gradio_api/call/segment/')}EVENT_ID`],
+    ['Python', `import sseg
+
+result = sseg.load(${text(props.weights)})(${text(v.name)}, ${text(v.words)}, background=${bg})
+print(result.to_json())`],
+    ['gradio_client', `from gradio_client import Client, handle_file
+
+view, found = Client(${text(url)}).predict(
+    handle_file(${text(v.name)}), ${text(v.words)}, ${bg}, api_name="/segment")
+print(found)`],
+    ['curl', `curl -F ${shell('files=@' + v.name)} ${shell(url + 'gradio_api/upload')}   # gives ["PATH"]
+curl -H 'Content-Type: application/json' -d ${shell(ask)} \\
+  ${shell(url + 'gradio_api/call/segment')}   # gives an EVENT_ID
+curl -N ${shell(url + 'gradio_api/call/segment/')}EVENT_ID`],
   ];
   box.replaceChildren(...codes.flatMap(([name, code]) => {
     const head = make('h3', '', name), copy = make('button', '', 'Copy'), pre = make('pre', '', code);
     copy.type = 'button';
     copy.setAttribute('aria-label', `Copy the ${name} code`);
     copy.onclick = async () => {
-      try { await navigator.clipboard.writeText(code); copy.textContent = 'Copied'; } catch { copy.textContent = 'Select and copy'; }
+      try {
+        await navigator.clipboard.writeText(code);
+        copy.textContent = 'Copied';
+      } catch {                                    // no clipboard without https or localhost
+        copy.textContent = 'Select and copy';
+      }
     };
     pre.tabIndex = 0;
     head.append(copy);

@@ -14,8 +14,8 @@ PATIENCE = 0.15  # seconds before a run is announced: words alone are faster and
 PRESETS = {
     "VOC 20": "aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, dining table, dog, horse, motorbike, "
     "person|man|woman, potted plant, sheep, sofa, train, tv monitor",
-    "Surroundings": "sky, night sky, sunset, clouds, grass, sand, snow, water, forest, road, stone, brick wall, wooden floor, "
-    "carpet, marble, flowers",
+    "Surroundings": "sky, night sky, sunset, clouds, grass, sand, snow, water, forest, road, stone, brick wall, "
+    "wooden floor, carpet, marble, flowers",
 }
 
 
@@ -116,7 +116,7 @@ def add(service: Service, weights: str) -> None:
         again_runs(button.click(lambda phrases=PRESETS[name]: phrases, None, words, **private))
 
     def reword(phrases, event: gr.EventData):
-        return _replace(phrases, event._data["from"], event._data["to"])
+        return _replace(phrases, event.old, event.new)
 
     again_runs(viewer.reword(reword, words, words, **private))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")

@@ -226,8 +226,10 @@ class Service:
         held = self.find(key)
         ids, confidence, words = self.segmenter.regions(held.encoded, NAMES_PER_REGION)
         colors = images.colors(len(words)).tolist()
-        segments = [{"id": i + 1, "phrase": ", ".join(best) or f"region {i + 1}", "color": colors[i]}
-                    for i, best in enumerate(words)]
+        segments = [
+            {"id": i + 1, "phrase": ", ".join(best) or f"region {i + 1}", "color": colors[i]}
+            for i, best in enumerate(words)
+        ]
         return {"mask": data_url(pack_ids(ids + 1, confidence)), "segments": segments}
 
     def file(self, key, words, kind, background) -> dict:

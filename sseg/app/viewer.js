@@ -87,7 +87,8 @@ function paint() {
     for (let x = 0; x < W; x++, o++) {
       const here = seen[row + (x / k | 0)];
       a[o] = lut[here];
-      if (here !== seen[row + (Math.min(x + 1, W - 1) / k | 0)] || here !== seen[next + (x / k | 0)]) e[o] = 0xe6181412;
+      const right = seen[row + (Math.min(x + 1, W - 1) / k | 0)], below = seen[next + (x / k | 0)];
+      if (here !== right || here !== below) e[o] = 0xe6181412;
     }
   }
   c.putImageData(fill, 0, 0);
@@ -105,7 +106,11 @@ function draw() {
     ctx.globalAlpha = 0.4 + 0.6 * alpha;           // near the colours of its scale bar
     ctx.drawImage(heat.map, 0, 0, W, H);
   } else {
-    if (isolated.size) { ctx.globalAlpha = 0.45 * Math.min(1, 2 * alpha); ctx.fillStyle = '#101114'; ctx.fillRect(0, 0, W, H); }
+    if (isolated.size) {                           // the rest of the picture steps back
+      ctx.globalAlpha = 0.45 * Math.min(1, 2 * alpha);
+      ctx.fillStyle = '#101114';
+      ctx.fillRect(0, 0, W, H);
+    }
     ctx.globalAlpha = alpha;
     ctx.drawImage(layers.paint, 0, 0);
     ctx.globalAlpha = Math.min(1, 1.6 * alpha);

@@ -51,6 +51,8 @@ class SegmentViewer(gr.HTML):
     data_model = ViewerData
 
     def __init__(self, value=None, *, panel="", weights="", stage="", error="", **kw):
+        # attributes, because gradio reads its configuration by name, and takes a name quoted in the script for an event
+        self.panel, self.weights, self.stage, self.error = panel, weights, stage, error
         super().__init__(
             value,
             html_template=(HERE / "viewer.html").read_text(encoding="utf-8"),
@@ -66,8 +68,8 @@ class SegmentViewer(gr.HTML):
     def postprocess(self, value):
         if value is None:
             return None
-        return ViewerData(**{**value, "image": self._file(value["image"], "webp"),
-                             "mask": self._file(value["mask"], "png")})
+        files = {"image": self._file(value["image"], "webp"), "mask": self._file(value["mask"], "png")}
+        return ViewerData(**{**value, **files})
 
     def _file(self, picture: Image.Image, kind: str) -> FileData:
         return FileData(path=processing_utils.save_pil_to_cache(picture, cache_dir=self.GRADIO_CACHE, format=kind))

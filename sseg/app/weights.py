@@ -10,7 +10,7 @@ from sseg import checkpoint
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)\n?")
 DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
-OTHERS = "Other weights: start the page with `python app.py --weights FOLDER` or `--weights OWNER/NAME` (Hugging Face Hub)."
+OTHERS = "Other weights: `python app.py --weights FOLDER`, or `--weights OWNER/NAME` from the Hugging Face Hub."
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ and `vocabulary(words)`: which phrases the captions taught, and how often. No so
 
 import random
 from collections import Counter
+from functools import lru_cache
 
 from train.data.stickers import Difficulty, StickerWorld
 
@@ -50,11 +51,12 @@ class StickerPairs:
         return entries
 
 
-def shuffled(n: int, seed: int, epoch: int) -> list[int]:
+@lru_cache(maxsize=4)  # a batch asks for each of its items
+def shuffled(n: int, seed: int, epoch: int) -> tuple[int, ...]:
     """A permutation of n items that depends on nothing but seed and epoch."""
     order = list(range(n))
     random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order
+    return tuple(order)
 
 
 def open_pairs(recipe: dict, seed: int, device, stages: list[dict]):
