@@ -11,8 +11,11 @@ _STRIP = 250_000  # full-size score values worked on at once: 1 MB, which a core
 
 
 def target_size(height: int, width: int, long_side: int) -> tuple[int, int]:
-    """Height and width for the model: the longer side `long_side`, both multiples of 32, at least 32."""
-    scale = long_side / max(height, width)
+    """Height and width for the model: the longer side `long_side`, at least 64, both multiples of 32.
+
+    A coarsest map of one cell cannot be normalised by the pixel decoder, hence 64.
+    """
+    scale = max(long_side, 2 * STRIDE) / max(height, width)
     return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))
 
 

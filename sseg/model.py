@@ -68,7 +68,7 @@ class SSegModel(PreTrainedModel):
         self.text_tower = CLIPTextModel(config.text_config())
         self.text_projection = Projector(config.text_width, config.projector_dim, config.embed_dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
-        # transformers starts queries at deviation 0.02: nearly equal, they learn the same mask for thousands of samples.
+        # transformers starts queries at deviation 0.02: nearly equal, they learn the same mask for long.
         nn.init.normal_(self.segmenter.transformer_module.queries_embedder.weight)  # as facebookresearch/MaskFormer
         self.post_init()
 

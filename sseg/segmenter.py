@@ -170,10 +170,15 @@ class Segmenter:
 
     @cached_property
     def _known_places(self) -> dict[str, list[int]]:
-        places: dict[str, list[int]] = {}
-        for i, text in enumerate(self._known_texts):
-            places.setdefault(text.casefold(), []).append(i)
-        return places
+        """Known text -> places in `_known_texts` of all that mean the same: it, its name and the name's synonyms."""
+        index = {text: i for i, text in enumerate(self._known_texts)}
+        families: dict[str, set[int]] = {}
+        for word in self.words:
+            families.setdefault(word.get("name", word["text"]), set()).add(index[word["text"]])
+        places: dict[str, set[int]] = {}
+        for word in self.words:
+            places.setdefault(word["text"].casefold(), set()).update(families[word.get("name", word["text"])])
+        return {text: sorted(indices) for text, indices in places.items()}
 
     @cached_property
     def _known_words(self) -> set[str]:

@@ -63,6 +63,19 @@ def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_
 
 
 @pytest.mark.font
+def test_a_run_can_go_on_with_other_stages_and_keeps_its_words(recipe, tmp_path, emoji_font):
+    run = pretrain.Run(read_recipe(str(recipe)), resume=False)
+    run.train_step()
+    run.save()
+    changed = read_recipe(str(recipe))
+    harder = STAGE["difficulty"] | {"things": [1, 4], "materials": [3, 3]}
+    changed["stages"] = [STAGE | {"steps": 9, "difficulty": harder}]
+    again = pretrain.Run(changed, resume=True)
+    assert again.step == 1 and again.total == 9
+    assert again.tokenizer.get_vocab() == run.tokenizer.get_vocab()
+
+
+@pytest.mark.font
 def test_two_processes_write_one_run(recipe, tmp_path, emoji_font):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "train.pretrain", str(recipe)]

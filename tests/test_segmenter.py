@@ -26,6 +26,20 @@ def asked(seg, picture):
     return encoded, seg.ask(encoded, "dog, green stuff, cat|kitten|puss", background=0.0)
 
 
+def test_a_word_does_not_compete_with_its_own_synonyms(seg, picture, monkeypatch):
+    """Asked for "dog", the known "hound" means the same thing: taking it out of the known words changes nothing."""
+    monkeypatch.setattr("sseg.segmenter.TOO_CLOSE", 2.0)  # random weights find all words alike
+    words = [{"text": "dog"}, {"text": "hound", "name": "dog"}, {"text": "red car"}, {"text": "sky"}]
+
+    def scores(texts):
+        own = Segmenter(seg.model, seg.tokenizer, [word for word in words if word["text"] in texts])
+        return own.ask(own.encode(picture), "dog").coarse_scores
+
+    with_hound = scores({"dog", "hound", "red car", "sky"})
+    assert torch.allclose(with_hound, scores({"dog", "red car", "sky"}), atol=1e-6)
+    assert not torch.allclose(with_hound, scores({"dog", "hound", "sky"}), atol=1e-3)
+
+
 def test_shapes_and_ranges(seg, asked):
     encoded, out = asked
     assert encoded.size == (90, 120) and encoded.nbytes > encoded.mask_logits.nbytes + encoded.mask_embeddings.nbytes

@@ -29,10 +29,9 @@ def save_state(folder: Path, tree: dict) -> None:
     os.replace(folder / (STATE + ".tmp"), folder / STATE)
 
 
-def load_state(folder: Path) -> dict[str, torch.Tensor] | None:
-    """The flat state written by `save_state`, or None where there is none."""
-    path = folder / STATE
-    return load_file(path) if path.exists() else None
+def load_state(folder: Path) -> dict[str, torch.Tensor]:
+    """The flat state written by `save_state`."""
+    return load_file(folder / STATE)
 
 
 def select(flat: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -26,8 +26,8 @@ from sseg.errors import SSegError
 from sseg.features import source
 from sseg.model import SSegModel
 from sseg.pseudo_masks import pseudo_masks
-from sseg.text import tokenize
-from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
+from sseg.text import load_tokenizer, tokenize
+from train.checkpoints import STATE, load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
 from train.losses import contrastive_loss, mask_loss, region_similarity
@@ -42,12 +42,14 @@ class Run:
 
     def __init__(self, recipe: dict, resume: bool):
         self.recipe, self.out = recipe, Path(recipe["out"])
+        if resume and not (self.out / STATE).is_file():
+            raise SSegError(f"There is no run to resume in {self.out}; start it without --resume.")
         self.rank, self.world, self.device = start(recipe["device"])
         self.stages = recipe["stages"]
         self.total = sum(stage["steps"] for stage in self.stages)
         torch.manual_seed(recipe["seed"])
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages)
-        self.tokenizer = make_tokenizer(recipe["tokenizer"], self.pairs.sample_captions(20_000))
+        self.tokenizer = self.open_tokenizer(resume)
         config = model_config(recipe, self.tokenizer)
         self.model = SSegModel(config).to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cpu":  # plain attention trains a fifth faster here than the fused kernel
@@ -61,6 +63,12 @@ class Run:
         self.step, self.samples, self.seconds, self.words = 0, 0, 0.0, Counter()
         if resume:
             self.restore()
+
+    def open_tokenizer(self, resume: bool):
+        """The run's own where it goes on (ids must keep their meaning), else a new one."""
+        if resume:
+            return load_tokenizer(self.out)
+        return make_tokenizer(self.recipe["tokenizer"], self.pairs.sample_captions(20_000))
 
     def stage(self) -> dict:
         """The stage of the curriculum that the current step belongs to."""
@@ -130,8 +138,6 @@ class Run:
     def restore(self) -> None:
         """Read the last state of this run's folder."""
         flat = load_state(self.out)
-        if flat is None:
-            raise SSegError(f"There is no run to resume in {self.out}; start it without --resume.")
         self.model.load_state_dict(select(flat, "model/"))
         self.average = {name: t.to(self.device) for name, t in select(flat, "average/").items()}
         restore_optimizer(self.optimizer, select(flat, "optimizer/"))

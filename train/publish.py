@@ -74,9 +74,9 @@ DATA = {
     "tars": "Photographs with captions from image-text tars.",
 }
 LIMITS = {
-    "stickers": "It has never seen a photograph: there it answers mostly by colour and texture, and its names for things "
-    "are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling alone. "
-    "Things that are small or of the colour of their ground are missed.",
+    "stickers": "It has never seen a photograph: there it answers mostly by colour and texture, and its names for "
+    "things are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling "
+    "alone. Things that are small or of the colour of their ground are missed.",
     "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
 }
 

@@ -1,12 +1,16 @@
 """The tokenizer of the text tower: a byte-level BPE trained on the captions, or a ready one by name."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from huggingface_hub import snapshot_download
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from sseg.errors import SSegError
 from sseg.text import END, PAD, START
+
+FILES = ["tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "config.json"]  # not a repository's weights
 
 
 def make_tokenizer(recipe: dict, captions: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -19,10 +23,11 @@ def make_tokenizer(recipe: dict, captions: Iterable[str]) -> PreTrainedTokenizer
         return train_tokenizer(captions, **recipe)
     name = recipe["name"]
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, model_max_length=recipe["max_length"])
+        folder = name if Path(name).is_dir() else snapshot_download(name, allow_patterns=FILES)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=recipe["max_length"])
     except Exception as error:  # networks, proxies and the Hub fail in many types
         raise SSegError(
-            f'The tokenizer "{name}" is no folder here, and the Hub did not give it: check the name and the connection.'
+            f'The tokenizer "{name}" is not a folder of one, and the Hub does not give it: check name and connection.'
         ) from error
     if tokenizer.pad_token_id is None or tokenizer("a").input_ids[-1] != tokenizer.eos_token_id:
         raise SSegError(f'The tokenizer "{name}" does not pad and end its texts as the text tower needs: name another.')

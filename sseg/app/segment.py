@@ -10,6 +10,7 @@ from sseg.app.service import Service, Stopped
 from sseg.app.viewer import SegmentViewer
 
 BACKGROUND = 0.3  # of a fresh page
+WELCOME = "An example, segmented by the words beside it. Type other words, or give your own picture."
 PATIENCE = 0.15  # seconds before a run is announced: words alone are faster and should not flicker
 PRESETS = {
     "VOC 20": "aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, dining table, dog, horse, motorbike, "
@@ -33,6 +34,8 @@ def add(service: Service, weights: str) -> None:
     shown = examples.load()
     first = shown[0] if shown else None
     value, report = service.call(service.segment, first.path, first.words, BACKGROUND) if first else (None, None)
+    if value:
+        value["note"] = WELCOME
 
     def unnamed(key, words):
         return service.call(service.unnamed, key)

@@ -147,6 +147,16 @@ def test_markup_is_shown_as_typed_and_never_runs(page):
     assert typed[0] in page.locator(".svp-code pre").first.inner_text()
 
 
+def test_an_unknown_word_can_be_swapped_for_a_near_one(page):
+    ask(page, "grass, axolotl")
+    near = page.locator(".svp-unknown button").first
+    word = near.inner_text()
+    near.click()
+    legend_holds(page, word)
+    assert page.get_by_label("What should be found?").input_value() == f"grass, {word}"
+    assert page.locator(".svp-unknown button").count() == 0
+
+
 def test_what_cannot_be_done_is_said_in_the_page_and_the_page_goes_on(page):
     ask(page, " ")
     page.wait_for_selector(".sv-error:has-text('Type what should be found')")

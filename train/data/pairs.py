@@ -4,9 +4,7 @@ A source has `batch(seed, n, stage) -> (pixels uint8 (n, 3, S, S), n captions)`,
 and `vocabulary(words)`: which phrases the captions taught, and how often. No source carries masks.
 """
 
-import random
 from collections import Counter
-from functools import lru_cache
 
 from train.data.stickers import Difficulty, StickerWorld
 
@@ -49,14 +47,6 @@ class StickerPairs:
                     entry = {"text": text, "count": count, "kind": kind}
                     entries.append(entry if text == item.name else entry | {"name": item.name})
         return entries
-
-
-@lru_cache(maxsize=4)  # a batch asks for each of its items
-def shuffled(n: int, seed: int, epoch: int) -> tuple[int, ...]:
-    """A permutation of n items that depends on nothing but seed and epoch."""
-    order = list(range(n))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    return tuple(order)
 
 
 def open_pairs(recipe: dict, seed: int, device, stages: list[dict]):

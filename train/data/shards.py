@@ -12,6 +12,7 @@ import tarfile
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,6 @@ from torch import Tensor
 from sseg import images
 from sseg.errors import SSegError
 from sseg.phrases import content_words
-from train.data.pairs import shuffled
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 MEMORY = 16 * 2**30  # bytes of pictures that may lie on the device
@@ -110,6 +110,14 @@ class TarPairs:
         return [{"text": word, "count": count, "kind": "word"} for word, count in kept]
 
 
+@lru_cache(maxsize=4)  # a batch asks for each of its items
+def shuffled(n: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """A permutation of n items that depends on nothing but seed and epoch."""
+    order = list(range(n))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return tuple(order)
+
+
 def crop_windows(aspects: Tensor, draws: Tensor) -> Tensor:
     """Random square windows of pictures that were squashed to squares.
 
@@ -146,7 +154,7 @@ def cut(pixels: Tensor, theta: Tensor, size: int) -> Tensor:
 def _folder(root) -> Path:
     root = Path(os.environ.get("SSEG_DATA") or _DATA) / Path(root).expanduser()  # an absolute root stays as it is
     if not root.is_dir():
-        raise SSegError(f"There is no folder {root}: set data.root, or the variable SSEG_DATA, to your image-text tars.")
+        raise SSegError(f"There is no folder {root}: set data.root, or the variable SSEG_DATA, to your tars' folder.")
     return root
 
 
@@ -171,7 +179,7 @@ def _members(path: Path) -> dict[str, dict]:
     found = defaultdict(dict)
     try:
         with tarfile.open(path, "r:") as tar:
-            for member in tar:
+            for member in filter(tarfile.TarInfo.isfile, tar):
                 folder, slash, name = member.name.rpartition("/")
                 stem, _, kind = name.partition(".")
                 parts = found[folder + slash + stem]

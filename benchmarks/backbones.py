@@ -1,0 +1,92 @@
+"""Which small encoder: pictures a second in training, and mIoU after equal processor time.
+
+    python benchmarks/backbones.py --seconds 240
+
+Trains each candidate from scratch on the first stage of train/recipes/mini.yaml in one thread for the same processor
+time (so other load does not matter), then evaluates the running average on easy scenes of the test split with other
+seeds. Ends with one JSON object; `ratio` is the chosen encoder's pictures a second over transformers' Swin.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+
+import torch
+
+import sseg
+from sseg.metrics import StreamingIoU
+from train.benchmarks.stickers import truth
+from train.data.scenes import Difficulty
+from train.data.stickers import StickerWorld
+from train.evaluate import Predictor, present_classes
+from train.pretrain import Run
+from train.provenance import commit, hardware
+from train.recipe import read_recipe
+
+RESNET = {"model_type": "resnet", "layer_type": "basic"}
+CANDIDATES = {
+    "resnet 32, 2-2-2-2": RESNET | {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 2, 2]},
+    "resnet 48, 2-2-2-2": RESNET | {"embedding_size": 48, "hidden_sizes": [48, 96, 192, 384], "depths": [2, 2, 2, 2]},
+    "convnext 32, 2-2-4-2": {"model_type": "convnext", "hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 4, 2]},
+    "swin 48, 2-2-4-2": {"model_type": "swin", "embed_dim": 48, "depths": [2, 2, 4, 2], "num_heads": [2, 4, 8, 16]}
+    | {"window_size": 4, "image_size": 48},
+}
+CHOSEN, RIVAL = "resnet 32, 2-2-2-2", "swin 48, 2-2-4-2"
+SCENES, SEED = 300, 4_000_000  # the benchmark's own seeds are far below
+
+
+def train(backbone: dict, seconds: float, out: str) -> dict:
+    """Train for so much processor time -> samples, pictures a second, parameters in millions."""
+    recipe = read_recipe("train/recipes/mini.yaml", [f"out={out}", "optimizer.average=0.99"])
+    recipe["model"]["backbone"] = backbone
+    recipe["stages"] = [recipe["stages"][0] | {"steps": 1_000_000, "batch": 64}]
+    run = Run(recipe, resume=False)
+    run.model.train()
+    run.train_step()
+    start = time.process_time()
+    while time.process_time() - start < seconds:
+        run.train_step()
+    rate = run.samples / (time.process_time() - start)
+    run.save()
+    size = sum(p.numel() for p in run.model.parameters()) / 1e6
+    return {"samples": run.samples, "images_per_second": round(rate, 1), "parameters_m": round(size, 2)}
+
+
+def evaluate(folder: str) -> dict:
+    """mIoU on easy scenes, the phrases of each picture alone and all phrases at once."""
+    stage = read_recipe("train/recipes/mini.yaml")["stages"][0]
+    world = StickerWorld(96, split="test")
+    plan = world.plan(SEED, SCENES, Difficulty(**stage["difficulty"]))
+    pictures, labels = world.render(plan).permute(0, 2, 3, 1).numpy(), truth(plan, world).numpy()
+    names = world.vocabulary.phrases()
+    predict = Predictor(sseg.load(folder), names, long_side=64)
+    found = {}
+    for phrases in ("present", "all"):
+        metric = StreamingIoU(len(names))
+        for picture, label in zip(pictures, labels, strict=True):
+            chosen = present_classes(label, -1) if phrases == "present" else None
+            metric.update(predict(picture, chosen), label, -1)
+        things = range(len(world.vocabulary.things))
+        found[f"miou_things_{phrases}"] = round(100 * metric.miou(list(things)), 1)
+        found[f"miou_{phrases}"] = round(100 * metric.miou(), 1)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=240, help="processor time for each candidate")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    table = {}
+    for name, backbone in CANDIDATES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            table[name] = train(backbone, args.seconds, folder) | evaluate(folder)
+        print(name, table[name], flush=True)
+    ratio = table[CHOSEN]["images_per_second"] / table[RIVAL]["images_per_second"]
+    result = {"benchmark": "backbones", "seconds": args.seconds, "candidates": table, "ratio": round(ratio, 2)}
+    print(json.dumps(result | {"commit": commit(), "seed": 0, "hardware": hardware()}))
+
+
+if __name__ == "__main__":
+    main()
