@@ -21,12 +21,14 @@ class ImageOutput:
     """What the image tower says of a batch of pictures.
 
     mask_logits: (B, N, h, w), h = H / 4; layer_mask_logits: (D, B, N, h, w), one for each decoder layer;
-    mask_embeddings: (B, N, E) of unit length; pixel_features: (B, C, h, w).
+    mask_embeddings: (B, N, E) of unit length; image_embeddings: (B, E) of unit length, the projection of the mean mask
+    feature (the paper's image vector); pixel_features: (B, C, h, w).
     """
 
     mask_logits: Tensor
     layer_mask_logits: Tensor
     mask_embeddings: Tensor
+    image_embeddings: Tensor
     pixel_features: Tensor
 
 
@@ -97,7 +99,8 @@ class SSegModel(PreTrainedModel):
             levels = [pool_under_masks(maps[s], masks[-1]) for s in self.config.mask_feature_levels]
             mask_features = torch.cat(levels, dim=-1)  # (B, N, levels * C)
         embeddings = F.normalize(self.image_projection(mask_features).float(), dim=-1)
-        return ImageOutput(masks[-1], masks, embeddings, features)
+        means = F.normalize(self.image_projection(mask_features.mean(1)).float(), dim=-1)
+        return ImageOutput(masks[-1], masks, embeddings, means, features)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token ids and mask (P, L) -> text embeddings (P, E) of unit length, read at the end-of-text token."""

@@ -11,6 +11,7 @@ from transformers.models.maskformer.modeling_maskformer import dice_loss, pair_w
 from train.losses import (
     contrastive_loss,
     mask_loss,
+    matched,
     one_hot_masks,
     pairwise_dice,
     pairwise_focal,
@@ -134,3 +135,20 @@ def test_soft_maximum_lies_between_mean_and_maximum_of_the_cosines():
     cosines = torch.einsum("bne,pe->bnp", masks, texts)
     soft = region_similarity(masks, texts, "softmax", 10.0)
     assert (soft <= cosines.amax(1) + 1e-6).all() and (soft >= cosines.mean(1) - 1e-6).all()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "softmax"])
+def test_regions_that_do_not_count_do_not_matter(pooling):
+    generator = torch.Generator().manual_seed(7)
+    masks = F.normalize(torch.randn(2, 4, 8, generator=generator), dim=-1)
+    texts = F.normalize(torch.randn(3, 8, generator=generator), dim=-1)
+    counted = matched(torch.tensor([[0, 2, NO_TARGET], [2, 0, NO_TARGET]]), 4)
+    assert counted.tolist() == [[True, False, True, False]] * 2
+    part = region_similarity(masks[:, [0, 2]], texts, pooling)
+    assert torch.allclose(region_similarity(masks, texts, pooling, counted=counted), part, atol=1e-6)
+
+
+def test_a_single_region_is_its_cosine():
+    """What `pooling: feature_mean` uses: one vector a picture, as in the paper."""
+    image, texts = (F.normalize(torch.randn(2, 8), dim=-1) for _ in range(2))
+    assert torch.allclose(region_similarity(image[:, None], texts, "feature_mean"), image @ texts.T, atol=1e-5)

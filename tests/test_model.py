@@ -66,6 +66,13 @@ def test_pooling_is_the_weighted_mean_of_the_pixels_under_a_mask():
     assert torch.allclose(pool_under_masks(features, logits), torch.tensor([[[2.5, 6.5]]]))
 
 
+def test_the_image_vector_is_the_projected_mean_of_the_mask_features():
+    model = tiny(mask_feature="query")
+    queries = model.segmenter(pixel_values=(picture := torch.randn(1, 3, 64, 64))).transformer_decoder_last_hidden_state
+    expected = torch.nn.functional.normalize(model.image_projection(queries.mean(1)), dim=-1)
+    assert torch.allclose(model.encode_image(picture).image_embeddings, expected, atol=1e-5)
+
+
 def test_meaning_does_not_bend_masks():
     model = tiny(mask_feature="pooled").train()
     model.encode_image(torch.randn(2, 3, 64, 64)).mask_embeddings.sum().backward()

@@ -1,6 +1,5 @@
 """The losses of S-Seg as pure functions: shape from pseudo-masks, meaning from captions (paper.md, section 4)."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -64,16 +63,25 @@ def mask_loss(layer_logits: Tensor, ids: Tensor, k: int, focal_weight: float = 2
     return MaskLoss(*picked, queries[-1])
 
 
-def region_similarity(masks: Tensor, texts: Tensor, pooling: str = "softmax", sharpness: float = 10.0) -> Tensor:
-    """Similarity of each picture to each text from the cosines of its regions: (B, N, E), (P, E) -> (B, P).
+def region_similarity(
+    regions: Tensor, texts: Tensor, pooling: str = "softmax", sharpness: float = 10.0, counted: Tensor | None = None
+) -> Tensor:
+    """Similarity of each picture to each text from its regions: (B, N, E), (P, E) -> (B, P).
 
     "softmax" is a soft maximum over regions, log-mean-exp(sharpness * cosine) / sharpness: one region that fits is
-    enough. "mean" is the cosine of the mean region with the text, as the paper has it.
+    enough. "mean" is the cosine of the mean region with the text. `counted` (B, N) bool leaves regions out.
     """
+    share = torch.ones_like(regions[..., 0]) if counted is None else counted.to(regions.dtype)
+    share = share / share.sum(1, keepdim=True).clamp(min=1)  # (B, N), sums to one
     if pooling == "mean":
-        return F.normalize(masks.mean(1), dim=-1) @ texts.T
-    cosines = torch.einsum("bne,pe->bnp", masks, texts)
-    return (torch.logsumexp(sharpness * cosines, dim=1) - math.log(masks.shape[1])) / sharpness
+        return F.normalize((regions * share[..., None]).sum(1), dim=-1) @ texts.T
+    cosines = torch.einsum("bne,pe->bnp", regions, texts)
+    return torch.logsumexp(sharpness * cosines + share.log()[..., None], dim=1) / sharpness
+
+
+def matched(queries: Tensor, n: int) -> Tensor:
+    """Which of n queries answer for a target: (B, K) with -1 for none -> (B, n) bool."""
+    return F.one_hot(queries + 1, n + 1)[..., 1:].any(1)
 
 
 def contrastive_loss(similarity: Tensor, scale: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from sseg.text import load_tokenizer, tokenize
 from train.checkpoints import STATE, load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
-from train.losses import contrastive_loss, mask_loss, region_similarity
+from train.losses import contrastive_loss, mask_loss, matched, region_similarity
 from train.provenance import commit, hardware, versions
 from train.recipe import read_recipe
 from train.schedule import learning_rate
@@ -45,6 +45,8 @@ class Run:
         if resume and not (self.out / STATE).is_file():
             raise SSegError(f"There is no run to resume in {self.out}; start it without --resume.")
         self.rank, self.world, self.device = start(recipe["device"])
+        if recipe["loss"]["pooling"] == "feature_mean" and recipe["loss"]["queries"] == "matched":
+            raise SSegError("The mean of features is over all queries; with queries: matched choose mean or softmax.")
         self.stages = recipe["stages"]
         self.total = sum(stage["steps"] for stage in self.stages)
         torch.manual_seed(recipe["seed"])
@@ -95,8 +97,9 @@ class Run:
 
         weights = recipe["loss"]
         shape = mask_loss(image.layer_mask_logits, ids, k, weights["focal"])
-        regions, texts = gather(image.mask_embeddings), gather(texts)  # of all processes
-        similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"])
+        regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
+        counted = gather(matched(shape.queries, regions.shape[1]).float()) if weights["queries"] == "matched" else None
+        similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"], counted)
         meaning = contrastive_loss(similarity, self.model.scale)
         loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
         self.update(loss)
@@ -104,6 +107,11 @@ class Run:
         hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
         terms = {"loss": loss, "dice": shape.dice, "focal": shape.focal, "contrastive": meaning, "retrieval": hit}
         return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
+
+    def regions(self, image) -> torch.Tensor:
+        """What meets the captions: (B, N, E) masks, or (B, 1, E) the projected mean of their features (the paper)."""
+        before = self.recipe["loss"]["pooling"] == "feature_mean"
+        return image.image_embeddings[:, None] if before else image.mask_embeddings
 
     def update(self, loss: torch.Tensor) -> None:
         """AdamW step with clipped gradients, then the running average of the weights."""
