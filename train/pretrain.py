@@ -60,6 +60,9 @@ class Run:
         for name, parameter in self.model.named_parameters():
             if "encoder.model.layernorm" in name:  # Swin never uses it here, several processes would wait
                 parameter.requires_grad_(False)
+        for name, parameter in self.model.named_parameters():
+            if "encoder.model.layernorm" in name:  # Swin never uses it here, several processes would wait
+                parameter.requires_grad_(False)
         self.towers = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
