@@ -107,22 +107,14 @@ def test_perfect_masks_cost_almost_nothing():
     assert result.dice.item() < 1e-3 and result.focal.item() < 1e-6
 
 
-def test_contrastive_loss_equals_numpy():
+def test_contrastive_loss_equals_numpy_and_is_symmetric():
     similarity = torch.randn(5, 5, generator=torch.Generator().manual_seed(4))
     s = similarity.numpy() * 7.0
     log_p = s - np.log(np.exp(s).sum(1, keepdims=True))
     log_q = s - np.log(np.exp(s).sum(0, keepdims=True))
     expected = -(np.diag(log_p).mean() + np.diag(log_q).mean()) / 2
-    assert contrastive_loss(similarity, similarity.T, 7.0).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_further_negatives_only_make_it_harder_and_far_ones_change_nothing():
-    similarity = torch.randn(5, 5, generator=torch.Generator().manual_seed(4))
-    alone = contrastive_loss(similarity, similarity.T, 7.0)
-    for value, same in ((-100.0, True), (0.5, False)):
-        more = torch.full((5, 3), value)
-        loss = contrastive_loss(torch.cat([similarity, more], 1), torch.cat([similarity.T, more], 1), 7.0)
-        assert torch.allclose(loss, alone) if same else loss > alone
+    assert contrastive_loss(similarity, torch.tensor(7.0)).item() == pytest.approx(expected, rel=1e-5)
+    assert torch.allclose(contrastive_loss(similarity, 7.0), contrastive_loss(similarity.T, 7.0))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "softmax"])

@@ -84,14 +84,8 @@ def matched(queries: Tensor, n: int) -> Tensor:
     return F.one_hot(queries + 1, n + 1)[..., 1:].any(1)
 
 
-def contrastive_loss(image_to_text: Tensor, text_to_image: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE, mean of both directions (paper.md, section 4).
-
-    Args:
-        image_to_text: (B, B + M) similarity of each picture to the texts of the batch, then to M further texts.
-        text_to_image: (B, B + M) of each text to the pictures of the batch, then to M further ones.
-        scale: one over the temperature. The true pair of row i stands in column i.
-    """
-    target = torch.arange(len(image_to_text), device=image_to_text.device)
-    directions = (image_to_text, text_to_image)
-    return sum(F.cross_entropy(similarity * scale, target) for similarity in directions) / 2
+def contrastive_loss(similarity: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric InfoNCE of a (B, B) similarity whose diagonal holds the true pairs; mean of both directions."""
+    target = torch.arange(len(similarity), device=similarity.device)
+    logits = similarity * scale
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

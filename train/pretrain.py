@@ -31,7 +31,6 @@ from train.checkpoints import STATE, load_state, optimizer_tensors, restore_opti
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
 from train.losses import contrastive_loss, mask_loss, matched, region_similarity
-from train.memory import Memory
 from train.provenance import commit, hardware, versions
 from train.recipe import read_recipe
 from train.schedule import learning_rate
@@ -60,17 +59,12 @@ class Run:
         for name, parameter in self.model.named_parameters():
             if "encoder.model.layernorm" in name:  # Swin never uses it here, several processes would wait
                 parameter.requires_grad_(False)
-        for name, parameter in self.model.named_parameters():
-            if "encoder.model.layernorm" in name:  # Swin never uses it here, several processes would wait
-                parameter.requires_grad_(False)
         self.towers = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
         self.source = source(recipe["pseudo_masks"]["features"])
         self.mean = torch.tensor(config.pixel_mean, device=self.device).view(1, 3, 1, 1) * 255
         self.std = torch.tensor(config.pixel_std, device=self.device).view(1, 3, 1, 1) * 255
-        regions = 1 if recipe["loss"]["pooling"] == "feature_mean" else config.num_queries
-        self.memory = Memory(recipe["loss"]["memory"], regions, config.embed_dim, self.device)
         self.step, self.samples, self.seconds, self.words = 0, 0, 0.0, Counter()
         if resume:
             self.restore()
@@ -108,16 +102,12 @@ class Run:
         shape = mask_loss(image.layer_mask_logits, ids, k, weights["focal"])
         regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
         counted = gather(matched(shape.queries, regions.shape[1]).float()) if weights["queries"] == "matched" else None
-        pool = {"pooling": weights["pooling"], "sharpness": weights["sharpness"]}
-        similarity = region_similarity(regions, torch.cat([texts, self.memory.texts]), counted=counted, **pool)
-        earlier = region_similarity(self.memory.regions, texts, **pool)  # (M, B)
-        own = similarity[:, : len(texts)]  # (B, B), true pairs on the diagonal
-        meaning = contrastive_loss(similarity, torch.cat([own, earlier]).T, self.model.scale)
-        self.memory.add(regions, texts)
+        similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"], counted)
+        meaning = contrastive_loss(similarity, self.model.scale)
         loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
         self.update(loss)
-        self.samples += len(own)
-        hit = (own.argmax(1) == torch.arange(len(own), device=self.device)).float().mean()
+        self.samples += len(similarity)
+        hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
         terms = {"loss": loss, "dice": shape.dice, "focal": shape.focal, "contrastive": meaning, "retrieval": hit}
         return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
 
@@ -148,7 +138,7 @@ class Run:
         """State for resuming, and beside it loadable weights (the running average, half precision)."""
         tree = {"model": self.model.state_dict(), "average": self.average}
         tree |= {"optimizer": optimizer_tensors(self.optimizer)}
-        tree |= {"memory": self.memory.state(), "step": self.step, "samples": self.samples, "seconds": self.seconds}
+        tree |= {"step": self.step, "samples": self.samples, "seconds": self.seconds}
         save_state(self.out, tree)
         half = {n: t.to(torch.float16) if t.is_floating_point() else t for n, t in self.average.items()}
         self.model.save_pretrained(self.out, state_dict=half)
@@ -162,7 +152,6 @@ class Run:
         self.model.load_state_dict(select(flat, "model/"))
         self.average = {name: t.to(self.device) for name, t in select(flat, "average/").items()}
         restore_optimizer(self.optimizer, select(flat, "optimizer/"))
-        self.memory.restore(select(flat, "memory/"))
         self.step, self.samples = int(flat["step"]), int(flat["samples"])
         self.seconds = float(flat["seconds"])
         self.words = Counter(json.loads((self.out / "vocabulary.json").read_text())["words"])
