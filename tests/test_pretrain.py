@@ -132,6 +132,14 @@ def test_a_misspelt_change_is_refused(recipe):
     assert read_recipe(str(recipe), ["optimizer.lr=2e-3"])["optimizer"]["lr"] == 2e-3
 
 
+def test_a_run_is_not_overwritten_by_mistake(recipe, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/state.safetensors").write_bytes(b"hours of work")
+    assert pretrain.main([str(recipe)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert (tmp_path / "run/state.safetensors").read_bytes() == b"hours of work"
+
+
 def test_resuming_nothing_is_one_sentence(recipe, capsys):
     assert pretrain.main([str(recipe), "--resume"]) == 2
     assert "no run to resume" in capsys.readouterr().err

@@ -236,7 +236,10 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         logging.set_verbosity_error()  # transformers remarks on every backbone but Swin
-        train(Run(read_recipe(args.recipe, args.changes), args.resume))
+        recipe = read_recipe(args.recipe, args.changes)
+        if not args.resume and (Path(recipe["out"]) / STATE).is_file():
+            raise SSegError(f"{recipe['out']} already holds a run: add --resume to go on, or choose another out=FOLDER.")
+        train(Run(recipe, args.resume))
         finish()
     except SSegError as error:
         print(error, file=sys.stderr)
