@@ -238,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
         logging.set_verbosity_error()  # transformers remarks on every backbone but Swin
         recipe = read_recipe(args.recipe, args.changes)
         if not args.resume and (Path(recipe["out"]) / STATE).is_file():
-            raise SSegError(f"{recipe['out']} already holds a run: add --resume to go on, or choose another out=FOLDER.")
+            raise SSegError(f"{recipe['out']} already holds a run: add --resume to go on, or change out=.")
         train(Run(recipe, args.resume))
         finish()
     except SSegError as error:
