@@ -129,6 +129,7 @@ def test_a_misspelt_change_is_refused(recipe):
     with pytest.raises(SSegError, match="optimizer.rate"):
         read_recipe(str(recipe), ["optimizer.rate=1"])
     assert pretrain.main([str(recipe), "optimizer.rate=1"]) == 2
+    assert pretrain.main([str(recipe), "--resume", "optimizer.rate=1"]) == 2  # in this order, too
     assert read_recipe(str(recipe), ["optimizer.lr=2e-3"])["optimizer"]["lr"] == 2e-3
 
 

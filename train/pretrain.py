@@ -206,14 +206,14 @@ def train(run: Run) -> None:
         event |= {"hardware": hardware(run.device), "processes": run.world, "versions": versions()}
         log(run, event | {"recipe": recipe})
     run.model.train()
-    saved, mark, sums = time.monotonic(), time.monotonic(), Counter()
+    saved, mark, sums, since = time.monotonic(), time.monotonic(), Counter(), run.step
     while run.step < run.total:
         terms = run.train_step()
         for name, value in terms.items():
             sums[name] += value
         if not leads or (run.step % recipe["log_every"] and run.step < run.total):
             continue
-        steps = run.step % recipe["log_every"] or recipe["log_every"]
+        steps, since = run.step - since, run.step
         elapsed, mark = time.monotonic() - mark, time.monotonic()
         run.seconds += elapsed
         record = {name: round(float(value) / steps, 5) for name, value in sums.items()}
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("recipe", help="a file of train/recipes")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run's folder")
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)  # changes may stand after --resume
     try:
         logging.set_verbosity_error()  # transformers remarks on every backbone but Swin
         recipe = read_recipe(args.recipe, args.changes)
