@@ -102,7 +102,7 @@ def draw_curve(steps: list[dict], path: Path) -> None:
     for axis in axes[1]:
         axis.set_xlabel("thousand samples")
     axes[0][0].set_ylim(bottom=0)
-    axes[1][1].set_ylabel("share of captions that find their picture", fontsize=8)
+    axes[1][1].set_ylabel("pictures that find their caption", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
