@@ -111,6 +111,6 @@ class SSegModel(PreTrainedModel):
         """As transformers does it, with tensors under the names that this class has (its own renaming left out)."""
         super().save_pretrained(*args, **{"save_original_format": False} | kwargs)
 
-    def forward(self, pixel_values: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[ImageOutput, Tensor]:
-        """Both towers at once: what a training step needs."""
-        return self.encode_image(pixel_values), self.encode_text(input_ids, attention_mask)
+    def forward(self, pixel_values: Tensor, *texts: tuple[Tensor, Tensor]) -> tuple[ImageOutput, list[Tensor]]:
+        """Both towers at once: what a training step needs. `texts`: batches of token ids and mask."""
+        return self.encode_image(pixel_values), [self.encode_text(ids, mask) for ids, mask in texts]

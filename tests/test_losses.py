@@ -1,6 +1,7 @@
 """The losses against transformers' own forms, a loop, and by what must not change them."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from train.losses import (
     one_hot_masks,
     pairwise_dice,
     pairwise_focal,
+    phrase_loss,
     region_similarity,
 )
 from train.matcher import NO_TARGET, match
@@ -152,3 +154,42 @@ def test_a_single_region_is_its_cosine():
     """What `pooling: feature_mean` uses: one vector a picture, as in the paper."""
     image, texts = (F.normalize(torch.randn(2, 8), dim=-1) for _ in range(2))
     assert torch.allclose(region_similarity(image[:, None], texts, "feature_mean"), image @ texts.T, atol=1e-5)
+
+
+def phrase_loss_by_loops(similarity, phrases, owned, scale):
+    """The same in words: each picture's phrases against all others, each phrase's pictures against all others."""
+    logits, pictures = (similarity * scale).tolist(), range(len(similarity))
+    distinct = {number: phrases.tolist().index(number) for number in phrases.tolist()}  # number -> a column
+    rows, columns = [], []
+    for b in pictures:
+        own = [c for number, c in distinct.items() if number in owned[b].tolist()]
+        rest = sum(math.exp(logits[b][c]) for number, c in distinct.items() if number not in owned[b].tolist())
+        terms = [-math.log(math.exp(logits[b][c]) / (math.exp(logits[b][c]) + rest)) for c in own]
+        rows += [sum(terms) / len(terms)] if terms else []
+    for p, number in enumerate(phrases.tolist()):
+        own = [b for b in pictures if number in owned[b].tolist()]
+        rest = sum(math.exp(logits[b][p]) for b in pictures if b not in own)
+        columns.append(sum(-math.log(math.exp(logits[b][p]) / (math.exp(logits[b][p]) + rest)) for b in own) / len(own))
+    return (sum(rows) / len(rows) + sum(columns) / len(columns)) / 2
+
+
+def test_phrase_loss_equals_loops_and_counts_a_repeated_phrase_once():
+    torch.manual_seed(0)
+    phrases = torch.tensor([5, 7, 5, 9, 7, 5])
+    owned = torch.tensor([[5, 7, -1], [5, 9, -1], [7, 5, 8]])
+    similarity = torch.randn(3, 6)
+    for a, b in ((0, 2), (0, 5), (1, 4)):  # the same text has the same embedding
+        similarity[:, b] = similarity[:, a]
+    found = phrase_loss(similarity, phrases, owned, torch.tensor(3.0))
+    assert found.item() == pytest.approx(phrase_loss_by_loops(similarity, phrases, owned, 3.0), rel=1e-5)
+
+
+def test_phrase_loss_rewards_what_is_owned_and_survives_a_batch_without_negatives():
+    phrases, owned = torch.tensor([1, 2]), torch.tensor([[1, -1], [2, -1]])
+    right = phrase_loss(torch.eye(2), phrases, owned, torch.tensor(10.0))
+    wrong = phrase_loss(1 - torch.eye(2), phrases, owned, torch.tensor(10.0))
+    assert right < 0.01 and wrong > 5
+    similarity = torch.zeros(2, 2, requires_grad=True)
+    alone = phrase_loss(similarity, torch.tensor([1, 1]), torch.tensor([[1], [1]]), torch.tensor(10.0))
+    alone.backward()
+    assert alone == 0 and torch.isfinite(similarity.grad).all()

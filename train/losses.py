@@ -89,3 +89,34 @@ def contrastive_loss(similarity: Tensor, scale: Tensor) -> Tensor:
     target = torch.arange(len(similarity), device=similarity.device)
     logits = similarity * scale
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def phrase_loss(
+    regions: Tensor, texts: Tensor, phrases: Tensor, owned: Tensor, scale: Tensor, counted: Tensor | None = None
+) -> Tensor:
+    """Regions and the phrases of captions, each found among the other's: the mean of two negative log likelihoods.
+
+    A caption's phrase comes from one of its picture's regions, nobody says which: P(phrase | picture) is the mean over
+    regions of P(phrase | region), a softmax over all phrases of the batch, as a picture is read in use. The other way
+    round, P(picture | phrase) is what the regions of the phrase's pictures have in a softmax over all regions of the
+    batch. A phrase that was drawn n times counts once: otherwise names that captions say often would be pushed away
+    from regions for being frequent. What a picture holds and its caption leaves out costs nothing the first way.
+
+    Args:
+        regions: (B, N, E); texts: (P, E) of the drawn phrases, both of unit length; scale: one over the temperature.
+        phrases: (P,) int64, the same number for the same text.
+        owned: (B, F) int64, all phrases of each picture's caption, filled up with -1; each drawn phrase is owned.
+        counted: (B, N) bool, regions to leave out are False.
+    """
+    logits = torch.einsum("bne,pe->bnp", regions, texts) * scale
+    positive = (owned[:, :, None] == phrases).any(1)  # (B, P)
+    copies = (phrases[:, None] == phrases).sum(1)  # (P,)
+    names = logits - (logits - copies.log()).logsumexp(2, keepdim=True)  # (B, N, P) log P(phrase | region)
+    if counted is not None:
+        logits, names = (x.masked_fill(~counted.bool()[..., None], -torch.inf) for x in (logits, names))
+    regions_each = names.shape[1] if counted is None else counted.sum(1, keepdim=True).clamp(min=1)
+    named = names.logsumexp(1) - torch.as_tensor(regions_each, device=names.device).log()  # (B, P)
+    found = logits.logsumexp(1)  # (B, P)
+    placed = found.masked_fill(~positive, -torch.inf).logsumexp(0) - found.logsumexp(0)  # (P,)
+    share = positive / copies
+    return -((named * share).sum() / share.sum() + (placed / copies).sum() / (1 / copies).sum()) / 2

@@ -21,6 +21,7 @@ import yaml
 from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import logging
 
+from sseg.checkpoint import load_model, resolve
 from sseg.config import SSegConfig
 from sseg.errors import SSegError
 from sseg.features import source
@@ -28,9 +29,10 @@ from sseg.model import SSegModel
 from sseg.pseudo_masks import pseudo_masks
 from sseg.text import load_tokenizer, tokenize
 from train.checkpoints import STATE, load_state, optimizer_tensors, restore_optimizer, save_state, select
+from train.data.fragments import draw, numbered
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
-from train.losses import contrastive_loss, mask_loss, matched, region_similarity
+from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
 from train.provenance import commit, hardware, versions
 from train.recipe import read_recipe
 from train.schedule import learning_rate
@@ -53,7 +55,10 @@ class Run:
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages)
         self.tokenizer = self.open_tokenizer(resume)
         config = model_config(recipe, self.tokenizer)
-        self.model = SSegModel(config).to(self.device, memory_format=torch.channels_last)
+        self.model = SSegModel(config)
+        if recipe["init"] and not resume:
+            start_from(self.model, recipe["init"])
+        self.model.to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cpu":  # plain attention trains a fifth faster here than the fused kernel
             self.model.set_attn_implementation("eager")
         for name, parameter in self.model.named_parameters():
@@ -70,9 +75,11 @@ class Run:
             self.restore()
 
     def open_tokenizer(self, resume: bool):
-        """The run's own where it goes on (ids must keep their meaning), else a new one."""
+        """The run's own where it goes on, or that of the weights it starts from (ids must keep their meaning), or new."""
         if resume:
             return load_tokenizer(self.out)
+        if self.recipe["init"]:
+            return load_tokenizer(resolve(self.recipe["init"]))
         return make_tokenizer(self.recipe["tokenizer"], self.pairs.sample_captions(20_000))
 
     def stage(self) -> dict:
@@ -94,22 +101,31 @@ class Run:
         k, grid = stage["k"], (stage["size"] // 4,) * 2
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
             ids = pseudo_masks(pixels, self.source, k, grid, seeds=seed)  # (B, h, w)
-            ids_text, attend = tokenize(self.tokenizer, captions, self.model.config.text_max_length)
             values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-            image, texts = self.towers(values, ids_text.to(self.device), attend.to(self.device))
+            drawn, owned = draw(captions, recipe["loss"]["phrases_each"], seed)
+            image, (texts, phrases) = self.towers(values, self.tokens(captions), self.tokens(drawn))
 
         weights = recipe["loss"]
         shape = mask_loss(image.layer_mask_logits, ids, k, weights["focal"])
-        regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
+        regions, texts, phrases = gather(self.regions(image)), gather(texts), gather(phrases)  # of all processes
         counted = gather(matched(shape.queries, regions.shape[1]).float()) if weights["queries"] == "matched" else None
         similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"], counted)
         meaning = contrastive_loss(similarity, self.model.scale)
+        numbers = (gather(n.to(self.device)) for n in numbered(drawn, owned))
+        naming = phrase_loss(regions, phrases, *numbers, self.model.scale, counted)
         loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
+        loss = loss + weights["phrases"] * naming
         self.update(loss)
         self.samples += len(similarity)
         hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
-        terms = {"loss": loss, "dice": shape.dice, "focal": shape.focal, "contrastive": meaning, "retrieval": hit}
+        terms = {"loss": loss, "dice": shape.dice, "focal": shape.focal, "contrastive": meaning, "phrases": naming}
+        terms["retrieval"] = hit
         return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
+
+    def tokens(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Texts as the text tower takes them."""
+        ids, mask = tokenize(self.tokenizer, texts, self.model.config.text_max_length)
+        return ids.to(self.device), mask.to(self.device)
 
     def regions(self, image) -> torch.Tensor:
         """What meets the captions: (B, N, E) masks, or (B, 1, E) the projected mean of their features (the paper)."""
@@ -169,6 +185,15 @@ def model_config(recipe: dict, tokenizer) -> SSegConfig:
     )
 
 
+def start_from(model: SSegModel, weights: str) -> None:
+    """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes."""
+    tensors = load_model(resolve(weights)).state_dict()
+    unlike = [name for name, own in model.state_dict().items() if tensors[name].shape != own.shape]
+    if unlike:
+        raise SSegError(f"The recipe's model does not fit init: {weights}; {unlike[0]} has another size there.")
+    model.load_state_dict(tensors)
+
+
 def words_of(caption: str) -> list[str]:
     """Lower-case words of a caption without punctuation."""
     return [word for word in (w.strip(".,!?:;\"'()#").lower() for w in caption.split()) if word]
@@ -191,7 +216,7 @@ def log(run: Run, record: dict) -> None:
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
     left = (run.total - run.step) * record["seconds_per_step"] / 60
-    terms = "  ".join(f"{name} {record[name]:.3f}" for name in ("dice", "focal", "contrastive", "retrieval"))
+    terms = "  ".join(f"{name} {record[name]:.3f}" for name in ("dice", "focal", "contrastive", "phrases", "retrieval"))
     rate = f"{record['images_per_second']:.0f} images/s  {left:.0f} min left"
     print(f"step {run.step}/{run.total}  {terms}  {rate}", file=sys.stderr, flush=True)
 

@@ -1,0 +1,71 @@
+"""Phrases out of captions: "a photo of two dogs on the grass" -> "dogs", "grass".
+
+People later ask for single phrases, while captions are sentences: training on both closes the gap. Cut by a list of
+function words alone, no parser and no list of classes, so it serves any English captions. What it gets wrong ("soccer
+ball today") is noise of the kind that captions have anyway.
+"""
+
+import random
+import re
+import zlib
+
+import torch
+
+# Words between phrases: a caption is cut here.
+_BREAKS = frozenset(
+    "a an the this that these those some any my our your his her its their it he she they we i you there here who what "
+    "which where while when and or but with without in on at by near to from into onto over under above below behind "
+    "beside between against along around across through front next for as like up down off out left right inside "
+    "outside is are was were be being been am has have had do does did not no just only so very".split()
+)
+_NUMBERS = frozenset("one two three four five six seven eight nine ten several many few both pair couple".split())
+# Talk about pictures and the day, which names nothing in them.
+_TALK = frozenset(
+    "photo photos photograph picture pictures image images pic pics snapshot shot view close-up closeup close detail "
+    "background foreground stock free download resolution high look looking seen spotted found love today again new".split()
+)
+_LEADING = _NUMBERS | _TALK | {"of", "s"}
+_TRAILING = _TALK | {"of"}
+_LONGEST = 4  # words of a phrase
+MOST = 8  # phrases of a caption that count
+_TOKEN = re.compile(r"[a-z0-9][a-z0-9'-]*|[^\sa-z0-9]")
+
+
+def fragments(caption: str) -> list[str]:
+    """The distinct phrases of a caption in lower case, in their order; empty where it has none."""
+    found, words = [], []
+    for token in [*_TOKEN.findall(caption.lower()), "."]:
+        if token[0].isalnum() and token not in _BREAKS:
+            words.append(token)
+            continue
+        phrase = _trimmed(words)
+        if phrase:
+            found.append(phrase)
+        words = []
+    return list(dict.fromkeys(found))
+
+
+def _trimmed(words: list[str]) -> str:
+    while words and (words[0] in _LEADING or words[0].isdigit()):
+        words = words[1:]
+    while words and (words[-1] in _TRAILING or words[-1].isdigit()):
+        words = words[:-1]
+    return " ".join(words[:_LONGEST])
+
+
+def draw(captions: list[str], n: int, seed: int) -> tuple[list[str], list[list[str]]]:
+    """For a batch of B captions: B * n phrases, n of each caption in turn, and all phrases of each.
+
+    Drawn without repeating where a caption has enough; a caption without phrases gives itself.
+    """
+    rng = random.Random(seed)
+    every = [(fragments(caption) or [caption.lower()])[:MOST] for caption in captions]
+    chosen = [phrase for own in every for phrase in (rng.sample(own, n) if len(own) >= n else rng.choices(own, k=n))]
+    return chosen, every
+
+
+def numbered(chosen: list[str], every: list[list[str]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Phrases as numbers that mean the same in every process: (P,) and (B, MOST) int64, filled up with -1."""
+    rows = [[zlib.crc32(phrase.encode()) for phrase in own] for own in every]
+    padded = [row + [-1] * (MOST - len(row)) for row in rows]
+    return torch.tensor([zlib.crc32(phrase.encode()) for phrase in chosen]), torch.tensor(padded)
