@@ -156,40 +156,63 @@ def test_a_single_region_is_its_cosine():
     assert torch.allclose(region_similarity(image[:, None], texts, "feature_mean"), image @ texts.T, atol=1e-5)
 
 
-def phrase_loss_by_loops(similarity, phrases, owned, scale):
-    """The same in words: each picture's phrases against all others, each phrase's pictures against all others."""
-    logits, pictures = (similarity * scale).tolist(), range(len(similarity))
-    distinct = {number: phrases.tolist().index(number) for number in phrases.tolist()}  # number -> a column
-    rows, columns = [], []
-    for b in pictures:
-        own = [c for number, c in distinct.items() if number in owned[b].tolist()]
-        rest = sum(math.exp(logits[b][c]) for number, c in distinct.items() if number not in owned[b].tolist())
-        terms = [-math.log(math.exp(logits[b][c]) / (math.exp(logits[b][c]) + rest)) for c in own]
-        rows += [sum(terms) / len(terms)] if terms else []
-    for p, number in enumerate(phrases.tolist()):
-        own = [b for b in pictures if number in owned[b].tolist()]
-        rest = sum(math.exp(logits[b][p]) for b in pictures if b not in own)
-        columns.append(sum(-math.log(math.exp(logits[b][p]) / (math.exp(logits[b][p]) + rest)) for b in own) / len(own))
-    return (sum(rows) / len(rows) + sum(columns) / len(columns)) / 2
+def phrase_loss_by_loops(regions, texts, phrases, owned, scale):
+    """The same as sums of probabilities, over the distinct phrases."""
+    distinct = list(dict.fromkeys(phrases.tolist()))
+    texts = [texts[phrases.tolist().index(number)] for number in distinct]
+    power = [[[math.exp(scale * float(region @ text)) for text in texts] for region in own] for own in regions]
+    pictures, columns = range(len(regions)), range(len(distinct))
+    naming = [
+        -math.log(sum(row[p] / sum(row) for row in power[b]) / len(power[b]))
+        for b in pictures for p in columns if distinct[p] in owned[b].tolist()
+    ]  # fmt: skip
+    placing = []
+    for p in columns:
+        mass = [sum(row[p] for row in power[b]) for b in pictures]
+        own = sum(mass[b] for b in pictures if distinct[p] in owned[b].tolist())
+        placing.append(-math.log(own / sum(mass)))
+    return (sum(naming) / len(naming) + sum(placing) / len(placing)) / 2
 
 
-def test_phrase_loss_equals_loops_and_counts_a_repeated_phrase_once():
-    torch.manual_seed(0)
+def phrase_case(seed=0):
+    generator = torch.Generator().manual_seed(seed)
     phrases = torch.tensor([5, 7, 5, 9, 7, 5])
     owned = torch.tensor([[5, 7, -1], [5, 9, -1], [7, 5, 8]])
-    similarity = torch.randn(3, 6)
-    for a, b in ((0, 2), (0, 5), (1, 4)):  # the same text has the same embedding
-        similarity[:, b] = similarity[:, a]
-    found = phrase_loss(similarity, phrases, owned, torch.tensor(3.0))
-    assert found.item() == pytest.approx(phrase_loss_by_loops(similarity, phrases, owned, 3.0), rel=1e-5)
+    regions = F.normalize(torch.randn(3, 4, 8, generator=generator), dim=-1)
+    texts = F.normalize(torch.randn(10, 8, generator=generator), dim=-1)[phrases]  # the same text, the same embedding
+    return regions, texts, phrases, owned
 
 
-def test_phrase_loss_rewards_what_is_owned_and_survives_a_batch_without_negatives():
-    phrases, owned = torch.tensor([1, 2]), torch.tensor([[1, -1], [2, -1]])
-    right = phrase_loss(torch.eye(2), phrases, owned, torch.tensor(10.0))
-    wrong = phrase_loss(1 - torch.eye(2), phrases, owned, torch.tensor(10.0))
-    assert right < 0.01 and wrong > 5
-    similarity = torch.zeros(2, 2, requires_grad=True)
-    alone = phrase_loss(similarity, torch.tensor([1, 1]), torch.tensor([[1], [1]]), torch.tensor(10.0))
-    alone.backward()
-    assert alone == 0 and torch.isfinite(similarity.grad).all()
+@pytest.mark.parametrize("seed", range(3))
+def test_phrase_loss_equals_loops(seed):
+    case = phrase_case(seed)
+    found = phrase_loss(*case, torch.tensor(3.0))
+    assert found.item() == pytest.approx(phrase_loss_by_loops(*case, 3.0), rel=1e-5)
+
+
+def test_phrase_loss_counts_a_repeated_phrase_once():
+    regions, texts, phrases, owned = phrase_case()
+    once = torch.tensor([0, 1, 3])
+    few = phrase_loss(regions, texts[once], phrases[once], owned, torch.tensor(3.0))
+    assert phrase_loss(regions, texts, phrases, owned, torch.tensor(3.0)).item() == pytest.approx(few.item(), rel=1e-5)
+
+
+def test_phrase_loss_leaves_uncounted_regions_out():
+    regions, texts, phrases, owned = phrase_case()
+    junk = torch.cat([regions, F.normalize(torch.ones(3, 2, 8), dim=-1)], 1).requires_grad_(True)
+    counted = torch.tensor([[True] * 4 + [False] * 2] * 3)
+    found = phrase_loss(junk, texts, phrases, owned, torch.tensor(3.0), counted)
+    assert found.item() == pytest.approx(phrase_loss(regions, texts, phrases, owned, torch.tensor(3.0)).item(), rel=1e-5)
+    found.backward()
+    assert torch.isfinite(junk.grad).all() and not junk.grad[:, 4:].any() and junk.grad[:, :4].any()
+
+
+def test_phrase_loss_wants_one_region_for_each_phrase_and_nothing_of_what_a_caption_left_out():
+    axes = torch.eye(3)
+    phrases, owned = torch.tensor([0, 1, 2]), torch.tensor([[0, 1], [2, -1]])
+    told = torch.stack([axes[[0, 1]], axes[[2, 2]]])
+    assert phrase_loss(told, axes, phrases, owned, torch.tensor(20.0)) < 0.6  # log 2 for halves, each phrase has one
+    untold = torch.stack([axes[[0, 1]], axes[[2, 0]]])  # the second picture also holds phrase 0, unmentioned
+    wrong = torch.stack([axes[[0, 1]], axes[[0, 1]]])
+    losses = [phrase_loss(r, axes, phrases, owned, torch.tensor(20.0)).item() for r in (told, untold, wrong)]
+    assert losses[0] < losses[1] < 1.0 < 3 < losses[2]

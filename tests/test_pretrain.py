@@ -76,6 +76,21 @@ def test_a_run_can_go_on_with_other_stages_and_keeps_its_words(recipe, tmp_path,
 
 
 @pytest.mark.font
+def test_a_run_can_start_from_other_weights(recipe, tmp_path, emoji_font):
+    first = pretrain.Run(read_recipe(str(recipe)), resume=False)
+    first.train_step()
+    first.save()
+    second = pretrain.Run(read_recipe(str(recipe), [f"init={first.out}", f"out={tmp_path / 'second'}"]), resume=False)
+    assert second.step == 0 and second.tokenizer.get_vocab() == first.tokenizer.get_vocab()
+    for name, tensor in second.model.state_dict().items():
+        expected = first.average[name]
+        assert tensor.dtype == expected.dtype and torch.allclose(tensor, expected, atol=1e-3), name
+    changes = [f"init={first.out}", f"out={tmp_path / 'third'}", "model.hidden_dim=64"]
+    with pytest.raises(SSegError, match="does not fit init"):
+        pretrain.Run(read_recipe(str(recipe), changes), resume=False)
+
+
+@pytest.mark.font
 def test_two_processes_write_one_run(recipe, tmp_path, emoji_font):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "train.pretrain", str(recipe)]

@@ -188,9 +188,9 @@ def model_config(recipe: dict, tokenizer) -> SSegConfig:
 def start_from(model: SSegModel, weights: str) -> None:
     """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes."""
     tensors = load_model(resolve(weights)).state_dict()
-    unlike = [name for name, own in model.state_dict().items() if tensors[name].shape != own.shape]
-    if unlike:
-        raise SSegError(f"The recipe's model does not fit init: {weights}; {unlike[0]} has another size there.")
+    for name, own in model.state_dict().items():
+        if name not in tensors or tensors[name].shape != own.shape:
+            raise SSegError(f"The recipe's model does not fit init: {weights}, {name} is not the same; take its sizes.")
     model.load_state_dict(tensors)
 
 
