@@ -47,6 +47,7 @@ def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_
     for _ in range(3):
         run.train_step()
     run.save()
+    pretrain.log(run, {"step": 4, "loss": 1.0})  # one step beyond the checkpoint, which is done again
     del run  # as if killed here
     assert pretrain.main([str(recipe), f"out={broken}", "--resume"]) == 0
     whole, parts = load_file(tmp_path / "run/state.safetensors"), load_file(Path(broken) / "state.safetensors")
@@ -54,6 +55,8 @@ def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_
     for name in whole.keys() - {"seconds"}:
         assert torch.equal(whole[name], parts[name]), name
 
+    steps = [json.loads(line)["step"] for line in (Path(broken) / "log.jsonl").read_text().splitlines()]
+    assert steps == [3, 4, 6]  # resumed at 3
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert {"commit", "versions", "hardware", "recipe"} <= log[0].keys()
     assert [record["step"] for record in log[1:]] == [2, 4, 6]

@@ -213,6 +213,13 @@ def log(run: Run, record: dict) -> None:
         file.write(json.dumps(record) + "\n")
 
 
+def forget_later(run: Run) -> None:
+    """Take the lines of steps after the last checkpoint out of the log: they are about to be written again."""
+    path = run.out / "log.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    path.write_text("".join(line for line in lines if json.loads(line)["step"] <= run.step))
+
+
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
     left = (run.total - run.step) * record["seconds_per_step"] / 60
@@ -227,6 +234,7 @@ def train(run: Run) -> None:
     if leads:
         run.out.mkdir(parents=True, exist_ok=True)
         (run.out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+        forget_later(run)
         event = {"event": "resume" if run.step else "start", "step": run.step, "commit": commit()}
         event |= {"hardware": hardware(run.device), "processes": run.world, "versions": versions()}
         log(run, event | {"recipe": recipe})
