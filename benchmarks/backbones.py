@@ -9,20 +9,24 @@ seeds. Ends with one JSON object; `ratio` is the chosen encoder's pictures a sec
 
 import argparse
 import json
+import sys
 import tempfile
 import time
+from pathlib import Path
 
 import torch
 
-import sseg
-from sseg.metrics import StreamingIoU
-from train.benchmarks.stickers import truth
-from train.data.scenes import Difficulty
-from train.data.stickers import StickerWorld
-from train.evaluate import Predictor, present_classes
-from train.pretrain import Run
-from train.provenance import commit, hardware
-from train.recipe import read_recipe
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import sseg  # noqa: E402
+from sseg.metrics import StreamingIoU  # noqa: E402
+from train.benchmarks.stickers import truth  # noqa: E402
+from train.data.scenes import Difficulty  # noqa: E402
+from train.data.stickers import StickerWorld  # noqa: E402
+from train.evaluate import Predictor, present_classes  # noqa: E402
+from train.pretrain import Run  # noqa: E402
+from train.provenance import commit, hardware  # noqa: E402
+from train.recipe import read_recipe  # noqa: E402
 
 RESNET = {"model_type": "resnet", "layer_type": "basic"}
 CANDIDATES = {

@@ -8,15 +8,19 @@ build the costs and assign for all decoder layers, and must find the same assign
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import torch
 from transformers.utils import logging
 
-from train import losses, pretrain
-from train.provenance import commit, hardware
-from train.recipe import read_recipe
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from train import losses, pretrain  # noqa: E402
+from train.provenance import commit, hardware  # noqa: E402
+from train.recipe import read_recipe  # noqa: E402
 
 PARTS = ("render", "pseudo-masks", "forward", "losses", "backward", "optimiser", "rest")
 WARM_UP = 2  # steps that do not count
@@ -52,7 +56,7 @@ def step_times(run: pretrain.Run, steps: int) -> dict[str, float]:
     clock.watch(run.pairs, "batch", "render")
     clock.watch(pretrain, "pseudo_masks", "pseudo-masks")
     clock.watch(run, "towers", "forward")
-    for loss in ("mask_loss", "region_similarity", "contrastive_loss"):
+    for loss in ("mask_loss", "region_similarity", "contrastive_loss", "phrase_loss"):
         clock.watch(pretrain, loss, "losses")
     clock.watch(losses, "match", "matcher")
     clock.watch(torch.Tensor, "backward", "backward")

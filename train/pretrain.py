@@ -75,7 +75,7 @@ class Run:
             self.restore()
 
     def open_tokenizer(self, resume: bool):
-        """The run's own where it goes on, or that of the weights it starts from (ids must keep their meaning), or new."""
+        """The run's own where it goes on, that of the weights it starts from (ids must keep their meaning), or new."""
         if resume:
             return load_tokenizer(self.out)
         if self.recipe["init"]:

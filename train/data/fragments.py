@@ -22,7 +22,8 @@ _NUMBERS = frozenset("one two three four five six seven eight nine ten several m
 # Talk about pictures and the day, which names nothing in them.
 _TALK = frozenset(
     "photo photos photograph picture pictures image images pic pics snapshot shot view close-up closeup close detail "
-    "background foreground stock free download resolution high look looking seen spotted found love today again new".split()
+    "background foreground stock free download resolution high look looking seen spotted found love today again "
+    "new".split()
 )
 _LEADING = _NUMBERS | _TALK | {"of", "s"}
 _TRAILING = _TALK | {"of"}
