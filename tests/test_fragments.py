@@ -19,6 +19,7 @@ from train.data.fragments import MOST, draw, fragments, numbered
         ("A woman and three children.", ["woman", "children"]),
         ("A person in a red car, with a bridge in the background.", ["person", "red car", "bridge"]),
         ("a dog and a dog", ["dog"]),
+        ("a café and a piñata", ["café", "piñata"]),
         ("a photo", []),
         ("", []),
         ("!!!", []),

@@ -29,7 +29,7 @@ _LEADING = _NUMBERS | _TALK | {"of", "s"}
 _TRAILING = _TALK | {"of"}
 _LONGEST = 4  # words of a phrase
 MOST = 8  # phrases of a caption that count
-_TOKEN = re.compile(r"[a-z0-9][a-z0-9'-]*|[^\sa-z0-9]")
+_TOKEN = re.compile(r"\w[\w'-]*|[^\s\w]")
 
 
 def fragments(caption: str) -> list[str]:
