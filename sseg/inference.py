@@ -102,19 +102,6 @@ def class_scores(
     return combine_scores(mask_weights(mask_logits, combine), logits.softmax(1))
 
 
-def keep_strongest(scores: Tensor, n: int) -> Tensor:
-    """Scores (C, h, w) with all but the n classes of the highest peak set to zero.
-
-    In a picture few classes of a long list occur; the others, with small scores spread over many pixels, only win by
-    accident. GroupViT's evaluation keeps the five best classes of the whole picture in the same spirit
-    (NVlabs/GroupViT segmentation/evaluation/group_vit_seg.py).
-    """
-    if n >= len(scores):
-        return scores
-    kept = scores.flatten(1).amax(1).topk(n).indices
-    return torch.zeros_like(scores).index_copy(0, kept, scores[kept])
-
-
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (C, h, w) -> (C, H, W), bilinear."""
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]

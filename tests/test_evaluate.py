@@ -54,24 +54,6 @@ def test_figures_equal_asking_the_segmenter_picture_by_picture(folder, tiny_weig
     assert {"model", "protocol", "commit", "hardware", "torch"} <= got.keys()
 
 
-def test_only_the_strongest_classes_of_a_picture_may_win_if_asked(folder, tiny_weights, capsys):
-    arguments = ["--benchmark", "folder", "--root", str(folder), "--model", str(tiny_weights), "--json-only"]
-    assert evaluate.main([*arguments, "--image-top", "1"]) == 0
-    got, metric = last_line(capsys), StreamingIoU(len(NAMES))
-    segmenter = sseg.load(str(tiny_weights))
-    for sample in FolderBenchmark(folder):
-        scores = segmenter(sample.image, NAMES, background=0, competitors=False).coarse_scores
-        best = int(scores.flatten(1).amax(1).argmax())
-        metric.update(np.full(sample.labels.shape, best), sample.labels, ignore=-1)
-    assert got["miou"] == pytest.approx(100 * metric.compute()["miou"], abs=0.01)
-    assert got["image_top"] == 1 and "1 strongest" in got["protocol"]
-    figures = []
-    for same in (["--image-top", "7"], ["--image-top", "0"], []):  # none is left out; a folder has no choice by picture
-        assert evaluate.main([*arguments, *same]) == 0
-        figures.append(last_line(capsys)["miou"])
-    assert len(set(figures)) == 1
-
-
 def test_the_table_comes_first_and_can_be_left_out(folder, tiny_weights, capsys):
     arguments = ["--benchmark", "folder", "--root", str(folder), "--model", str(tiny_weights), "--limit", "2"]
     assert evaluate.main(arguments) == 0

@@ -141,15 +141,3 @@ def test_assembled_masks_lie_where_their_window_was():
     assert canvas.shape == (4, 16, 24)
     assert (canvas[:2, :, :16] == 1).all() and (canvas[:2, :, 16:] == inference.OUTSIDE).all()
     assert (canvas[2:, :, 8:] == 2).all() and (canvas[2:, :, :8] == inference.OUTSIDE).all()
-
-
-def test_only_the_classes_of_the_highest_peaks_stay():
-    scores = torch.rand(40, 6, 8) * 0.5
-    scores[[3, 11, 25], [1, 2, 3], [4, 5, 6]] = torch.tensor([0.9, 0.7, 0.8])
-    kept = inference.keep_strongest(scores, 3)
-    assert torch.equal(kept.flatten(1).any(1).nonzero()[:, 0], torch.tensor([3, 11, 25]))
-    assert torch.equal(kept[[3, 11, 25]], scores[[3, 11, 25]])
-    assert torch.equal(inference.keep_strongest(scores, 40), scores)
-    assert torch.equal(inference.keep_strongest(scores, 99), scores)
-    best, _ = inference.top_class(kept, (30, 40))
-    assert set(best.unique().tolist()) <= {3, 11, 25}

@@ -6,10 +6,8 @@
 
 Intersections and unions are summed over the whole set, IoU is averaged over the classes that occur (mmsegmentation's
 IoUMetric); figures are in per cent. Protocols: with `--phrases all` every class of the benchmark competes in every
-picture, and those `--image-top` that are strongest somewhere in the picture may win (as in GroupViT's evaluation; 0:
-every class everywhere); with `present` only the classes that are in the picture's truth. No background, no other
-vocabulary. `--oracle` gives each K-Means cluster the class of most of its pixels: the ceiling that pseudo-masks set
-(paper, section 3).
+picture, with `present` only those that are in the picture's truth. No background, no other vocabulary. `--oracle`
+gives each K-Means cluster the class of most of its pixels: the ceiling that pseudo-masks set (paper, section 3).
 """
 
 import argparse
@@ -53,8 +51,6 @@ def parse(arguments=None):
     parser.add_argument("--root", help="folder of the data set (benchmark folder)")
     parser.add_argument("--model", metavar="W", help="bundled name, folder, or owner/name@revision")
     parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
-    parser.add_argument("--image-top", type=int, metavar="N",
-                        help="with all phrases: the N strongest classes of a picture may win (stickers 6, else 0: all)")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
     parser.add_argument("--size", type=side, metavar="N", help="long side for the model (default: its own)")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
@@ -86,7 +82,7 @@ def side(text):
 
 
 def open_benchmark(name, root=None, seed_offset=0, limit=None):
-    """The benchmark of that name: class_names, ignore, groups, image_top, len; samples with image, labels, name."""
+    """The benchmark of that name: class_names, ignore, groups, len, and samples with image, labels, name."""
     if name == "folder":
         if not root:
             raise SSegError("The benchmark folder needs --root DIR, a folder with images/, masks/ and classes.txt.")
@@ -101,8 +97,7 @@ def open_benchmark(name, root=None, seed_offset=0, limit=None):
 def run_model(benchmark, options):
     """Segment every picture with the model; returns (result dict, metric)."""
     segmenter = sseg.load(options.model, device=options.device, combine=options.combine)
-    image_top = benchmark.image_top if options.image_top is None else options.image_top
-    predict = Predictor(segmenter, benchmark.class_names, options.size, image_top)
+    predict = Predictor(segmenter, benchmark.class_names, options.size)
     metric, seconds = StreamingIoU(len(benchmark.class_names)), 0.0
     for sample in Progress(benchmark):
         classes = present_classes(sample.labels, benchmark.ignore) if options.phrases == "present" else None
@@ -111,29 +106,24 @@ def run_model(benchmark, options):
         seconds += time.perf_counter() - start
         metric.update(labels, sample.labels, benchmark.ignore)
     protocol = f"{options.phrases} phrases, {segmenter.combine} masks, no background"
-    if options.phrases == "all":
-        protocol += f", the {image_top} strongest of a picture" if image_top else ", no choice by picture"
     result = summary(benchmark, metric, seconds, options)
     result.update(model=options.model, phrases=options.phrases, protocol=protocol, size=predict.long_side)
-    result["image_top"] = image_top if options.phrases == "all" else 0
     return result, metric
 
 
 class Predictor:
     """Pictures -> label maps over a fixed list of class names, whose texts are embedded once."""
 
-    def __init__(self, segmenter, class_names, long_side=None, image_top=0):
+    def __init__(self, segmenter, class_names, long_side=None):
         self.segmenter = segmenter
         self.texts = segmenter.embed(list(class_names))  # (C, E)
         self.long_side = long_side or segmenter.long_side
-        self.image_top = image_top
 
     @torch.inference_mode()
     def __call__(self, image, classes=None):
         """image (H, W, 3) uint8 -> (H, W) int32 indices; `classes`: the indices that may win, by default all.
 
-        Scores are made on the model's grid and enlarged before the choice, as mmsegmentation does. `image_top` holds
-        where all may win.
+        Scores are made on the model's grid and enlarged before the choice, as mmsegmentation does.
         """
         enc = self.segmenter.encode(image, long_side=self.long_side)
         chosen = torch.arange(len(self.texts)) if classes is None else torch.as_tensor(classes).long()
@@ -141,8 +131,6 @@ class Predictor:
             return np.full(image.shape[:2], -1, np.int32)
         scores = inference.class_scores(enc.mask_logits, enc.mask_embeddings, self.texts[chosen.to(self.texts.device)],
                                         self.segmenter.model.scale, combine=self.segmenter.combine)
-        if classes is None and self.image_top:
-            scores = inference.keep_strongest(scores, self.image_top)
         best, _ = inference.top_class(scores, image.shape[:2])
         return chosen[best.cpu().long()].numpy().astype(np.int32)
 

@@ -38,7 +38,6 @@ class FolderBenchmark:
     name = "folder"
     ignore = -1
     groups = {}
-    image_top = 0
 
     def __init__(self, root, limit=None):
         self.root = Path(root)

@@ -27,7 +27,6 @@ class StickersBenchmark:
     """
 
     ignore = -1
-    image_top = 6  # of 705 classes; a scene holds up to seven. Chosen among 3 to 10 on other scenes (seed offset 5)
 
     def __init__(self, name: str = "stickers", seed_offset: int = 0, limit: int | None = None, size: int = 224):
         if name not in SPLITS:
