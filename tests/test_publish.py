@@ -10,7 +10,7 @@ from PIL import Image
 from sseg.errors import SSegError
 from train.publish import FILES, main, publish
 
-STEP = {"dice": 1.5, "focal": 0.1, "contrastive": 4.0, "retrieval": 0.02, "seconds": 1800.0}
+STEP = {"dice": 1.5, "focal": 0.1, "contrastive": 4.0, "phrases": 5.0, "retrieval": 0.02, "seconds": 1800.0}
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def run(tmp_path, tiny_weights) -> Path:
         if (Path(tiny_weights) / file).is_file():
             (folder / file).write_bytes((Path(tiny_weights) / file).read_bytes())
     recipe = {"seed": 3, "data": {"name": "stickers"}, "pseudo_masks": {"features": "pixels"}}
+    recipe["loss"] = {"phrases": 1.0}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     first = {"event": "start", "commit": "abc1234", "hardware": "a processor", "processes": 2, "versions": {}}
     steps = [STEP | {"samples": 1000, "size": 48}, STEP | {"samples": 123_456, "size": 64, "seconds": 5400.0}]
@@ -33,7 +34,7 @@ def test_card_states_run_and_results(run, tmp_path):
     result |= {"miou_materials": 71.5, "commit": "def5678", "hardware": "a processor", "seed_offset": 0}
     publish(run, tmp_path / "out", "mini", [result])
     card = (tmp_path / "out/README.md").read_text()
-    for fact in ("123,456", "1.5 hours", "abc1234", "seed 3", "2 process", "27.2", "71.5", "def5678"):
+    for fact in ("123,456", "1.5 hours", "abc1234", "seed 3", "2 process", "27.2", "71.5", "def5678", "single phrases"):
         assert fact in card, fact
     assert "{" not in card.split("---", 2)[2].replace("{}", "")
     assert Image.open(tmp_path / "out/curve.png").size[0] > 600

@@ -23,7 +23,8 @@ from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
 FILES += ("recipe.yaml", "log.jsonl")
-TERMS = {"contrastive": "contrastive loss", "dice": "dice loss", "focal": "focal loss", "retrieval": "retrieval"}
+TERMS = {"contrastive": "contrastive loss, captions", "phrases": "phrase loss", "dice": "dice loss"}
+TERMS |= {"retrieval": "retrieval"}
 
 CARD = """---
 license: apache-2.0
@@ -35,9 +36,9 @@ tags: [open-vocabulary, semantic-segmentation, s-seg]
 # {name}
 
 S-Seg weights: a picture and any words in, a labelled picture out. Trained from pictures and captions alone, with
-pseudo-masks for shape (K-Means over {features} features) and an image-text contrastive loss for meaning; no human
-masks, no CLIP. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv 2401.12217); this is
-an independent implementation.
+pseudo-masks for shape (K-Means over the features "{features}") and image-text contrastive losses for meaning
+(on {texts}); no human masks, no CLIP. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation"
+(arXiv 2401.12217); this is an independent implementation.
 
 ```python
 import sseg
@@ -130,6 +131,7 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     return CARD.format(
         name=name,
         features=recipe["pseudo_masks"]["features"],
+        texts="captions and their single phrases" if recipe["loss"]["phrases"] else "captions",
         data=DATA[source].format(**counts),
         limits=LIMITS[source],
         samples=steps[-1]["samples"],
