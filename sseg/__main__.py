@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("images", nargs="+", metavar="IMAGE", help="picture file")
     segment.add_argument("--phrases", required=True, help='what to find: "a dog, grass, person|man|woman"')
     segment.add_argument("--weights", default="mini", help="bundled name, folder, or owner/name@revision of the Hub")
-    segment.add_argument("--background", type=float, default=0.3, metavar="S", help="lowest score that counts, 0..1")
+    segment.add_argument("--background", type=float, default=0.15, metavar="S", help="lowest score that counts, 0..1")
     segment.add_argument("--sliding", action="store_true", help="look closer, through overlapping windows; slower")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
     segment.add_argument("--out", type=Path, metavar="DIR", help="write NAME.ids.png, NAME.overlay.png and NAME.json")

@@ -15,6 +15,7 @@ from sseg.errors import SSegError
 from sseg.phrases import content_words, parse
 from sseg.text import tokenize
 
+BACKGROUND = 0.15  # a score below is nothing that was asked for; chosen by a sweep (docs/results.md)
 TOO_CLOSE = 0.8  # cosine above which a known word does not compete with an asked phrase: it means the same
 CACHED_TEXTS = 8192
 MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
@@ -89,7 +90,7 @@ class Segmenter:
         """Longer side, in pixels, at which the weights see a picture."""
         return self.model.config.image_size
 
-    def __call__(self, image, phrases, background: float = 0.3, competitors: bool = True) -> "Segmentation":
+    def __call__(self, image, phrases, background: float = BACKGROUND, competitors: bool = True) -> "Segmentation":
         """Encode and ask in one step."""
         return self.ask(self.encode(image), phrases, background, competitors)
 
@@ -199,7 +200,9 @@ class Segmenter:
 
     # ---- questions -----------------------------------------------------------------------------------------------
     @torch.inference_mode()
-    def ask(self, encoded: Encoded, phrases, background: float = 0.3, competitors: bool = True) -> "Segmentation":
+    def ask(
+        self, encoded: Encoded, phrases, background: float = BACKGROUND, competitors: bool = True
+    ) -> "Segmentation":
         """Where is what? The picture does not run through the model again.
 
         Args:

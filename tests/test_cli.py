@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sseg.__main__ import main
+from sseg.__main__ import _parser, main
+from sseg.segmenter import BACKGROUND
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -104,3 +105,7 @@ def test_info(tiny_weights, run):
     assert code == 0 and json.loads(out)["queries"] == 6
     code, out, _ = run("info", str(tiny_weights))
     assert code == 0 and "known phrases" in out
+
+
+def test_command_line_and_library_begin_with_the_same_background():
+    assert _parser().parse_args(["segment", "x.png", "--phrases", "dog"]).background == BACKGROUND

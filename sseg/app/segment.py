@@ -8,8 +8,8 @@ import gradio as gr
 from sseg.app import examples, failures
 from sseg.app.service import Service, Stopped
 from sseg.app.viewer import SegmentViewer
+from sseg.segmenter import BACKGROUND
 
-BACKGROUND = 0.3  # of a fresh page
 WELCOME = "An example, segmented by the words beside it. Type other words, or give your own picture."
 PATIENCE = 0.15  # seconds before a run is announced: words alone are faster and should not flicker
 PRESETS = {

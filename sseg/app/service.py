@@ -23,6 +23,7 @@ from sseg import images
 from sseg.app.viewer import pack_ids
 from sseg.errors import SSegError
 from sseg.phrases import parse
+from sseg.segmenter import BACKGROUND
 
 VIEW_PIXELS = 2_000_000  # bigger pictures are scaled down to this: the page repaints every pixel while a slider moves
 HELD_BYTES = 512 << 20  # encoded pictures kept in memory
@@ -161,14 +162,14 @@ class Service:
         return result
 
     # ---- what the page shows -------------------------------------------------------------------------------------
-    def segment(self, path, words, background=0.3, at_stage=lambda stage: None):
+    def segment(self, path, words, background=BACKGROUND, at_stage=lambda stage: None):
         """Viewer data and JSON of a picture file; see `view` and `report`."""
         check_words(words)
         held, seconds = self.hold(path, at_stage)
         at_stage("Naming regions")
         return self.show(held, words, background, seconds)
 
-    def ask(self, key, words, background=0.3):
+    def ask(self, key, words, background=BACKGROUND):
         """The same for a picture that is held already."""
         return self.show(self.find(key), words, background, 0.0)
 
