@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from sseg.app import examples, failures, main, segment, weights
 from sseg.app.build import build, options
 from sseg.app.service import VIEW_PIXELS, Recent, Service
 from sseg.app.viewer import HERE, pack_ids
+from sseg.segmenter import BACKGROUND
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -289,3 +291,9 @@ def test_the_command_without_its_weights_says_so(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1 and "nothing" in done.stderr
+
+
+def test_the_page_begins_with_the_background_of_the_library():
+    html = (HERE / "viewer.html").read_text(encoding="utf-8")
+    slider = re.search(r'class="sv-background"[^>]* value="(\d+)".*?<output>([\d.]+)<', html)
+    assert int(slider[1]) == round(100 * BACKGROUND) and float(slider[2]) == BACKGROUND
