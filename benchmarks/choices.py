@@ -26,14 +26,13 @@ from train.recipe import read_recipe  # noqa: E402
 CHOICES = {
     "captions alone": ["loss.phrases=0.0"],
     "captions and phrases": [],
-    "phrases alone": ["loss.contrastive=0.0"],
     "captions and phrases, lr 2.5e-3": ["optimizer.lr=2.5e-3"],
 }
 BEFORE, AFTER = "captions alone", "captions and phrases"
 
 
 def train(changes: list[str], steps: int, seed: int, out: str) -> dict:
-    """Train for so many steps, the last fifth with a falling rate -> samples and the last batch's losses."""
+    """Train for so many steps, the last fifth with a falling rate -> how many samples that were."""
     changes = [f"out={out}", f"seed={seed}", "optimizer.warmup=100", "optimizer.average=0.95", *changes]
     recipe = read_recipe("train/recipes/mini.yaml", changes)
     recipe["stages"] = [recipe["stages"][0] | {"steps": steps}]

@@ -94,6 +94,15 @@ def test_a_run_can_start_from_other_weights(recipe, tmp_path, emoji_font):
 
 
 @pytest.mark.font
+def test_without_phrases_only_captions_are_read(recipe, emoji_font):
+    run, read = pretrain.Run(read_recipe(str(recipe), ["loss.phrases=0.0"]), resume=False), []
+    tokens = run.tokens
+    run.tokens = lambda texts: read.append(len(texts)) or tokens(texts)
+    terms = run.train_step()
+    assert read == [STAGE["batch"]] and terms["phrases"] == 0 and terms["contrastive"] > 0
+
+
+@pytest.mark.font
 def test_two_processes_write_one_run(recipe, tmp_path, emoji_font):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "train.pretrain", str(recipe)]

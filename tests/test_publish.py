@@ -31,10 +31,11 @@ def run(tmp_path, tiny_weights) -> Path:
 
 def test_card_states_run_and_results(run, tmp_path):
     result = {"benchmark": "stickers", "phrases": "all", "images": 1000, "miou": 27.25, "miou_things": 26.0}
-    result |= {"miou_materials": 71.5, "commit": "def5678", "hardware": "a processor", "seed_offset": 0}
+    result |= {"miou_materials": 71.5, "commit": "def5678", "hardware": "a processor", "seed": 5}
     publish(run, tmp_path / "out", "mini", [result])
     card = (tmp_path / "out/README.md").read_text()
-    for fact in ("123,456", "1.5 hours", "abc1234", "seed 3", "2 process", "27.2", "71.5", "def5678", "single phrases"):
+    facts = ("123,456", "1.5 hours", "abc1234", "seed 3", "2 process", "27.2", "71.5", "def5678", "| 5 |")
+    for fact in (*facts, "single phrases"):
         assert fact in card, fact
     assert "{" not in card.split("---", 2)[2].replace("{}", "")
     assert Image.open(tmp_path / "out/curve.png").size[0] > 600

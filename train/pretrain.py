@@ -93,7 +93,7 @@ class Run:
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """One batch: pseudo-masks, prediction, shape and meaning, one step of the optimiser."""
-        recipe, stage = self.recipe, self.stage()
+        recipe, weights, stage = self.recipe, self.recipe["loss"], self.stage()
         torch.manual_seed(recipe["seed"] * 1_000_003 + self.step)  # dropout, too, is a function of (seed, step)
         seed, batch = self.step * self.world + self.rank, stage["batch"] // self.world
         pixels, captions = self.pairs.batch(seed, batch, stage)  # uint8 (B, 3, S, S), B texts
@@ -102,17 +102,19 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
             ids = pseudo_masks(pixels, self.source, k, grid, seeds=seed)  # (B, h, w)
             values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-            drawn, owned = draw(captions, recipe["loss"]["phrases_each"], seed)
-            image, (texts, phrases) = self.towers(values, self.tokens(captions), self.tokens(drawn))
+            drawn, owned = draw(captions, weights["phrases_each"], seed) if weights["phrases"] else ([], [])
+            written = [captions, drawn] if drawn else [captions]
+            image, (texts, *phrases) = self.towers(values, *map(self.tokens, written))
 
-        weights = recipe["loss"]
         shape = mask_loss(image.layer_mask_logits, ids, k, weights["focal"])
-        regions, texts, phrases = gather(self.regions(image)), gather(texts), gather(phrases)  # of all processes
+        regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
         counted = gather(matched(shape.queries, regions.shape[1]).float()) if weights["queries"] == "matched" else None
         similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"], counted)
         meaning = contrastive_loss(similarity, self.model.scale)
-        numbers = (gather(n.to(self.device)) for n in numbered(drawn, owned))
-        naming = phrase_loss(regions, phrases, *numbers, self.model.scale, counted)
+        naming = torch.zeros_like(meaning)
+        if drawn:
+            numbers = (gather(n.to(self.device)) for n in numbered(drawn, owned))
+            naming = phrase_loss(regions, gather(*phrases), *numbers, self.model.scale, counted)
         loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
         loss = loss + weights["phrases"] * naming
         self.update(loss)

@@ -114,7 +114,7 @@ def results_table(results: list[dict]) -> str:
     rows.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for r in results:
         cells = [r["benchmark"], r.get("phrases", ""), r["images"], r["miou"], r.get("miou_things", "")]
-        cells += [r.get("miou_materials", ""), r.get("seed_offset", 0), r["commit"]]
+        cells += [r.get("miou_materials", ""), r.get("seed", 0), r["commit"]]
         shown = (f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells)
         rows.append("| " + " | ".join(shown) + " |")
     command = "python -m train.evaluate --benchmark NAME --model WEIGHTS --phrases PHRASES"
