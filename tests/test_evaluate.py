@@ -65,8 +65,8 @@ def test_the_table_comes_first_and_can_be_left_out(folder, tiny_weights, capsys)
 
 
 def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):
-    arguments = ["--benchmark", "folder", "--root", str(folder), "--oracle", "--features", "pixels", "--grid", "28"]
-    assert evaluate.main([*arguments, "--k", "8", "--device", "cpu"]) == 0
+    arguments = ["--benchmark", "folder", "--root", str(folder), "--oracle", "--features", "pixels"]
+    assert evaluate.main([*arguments, "--k", "8", "--resolution", "224", "--device", "cpu"]) == 0
     eight = last_line(capsys)
     assert eight["oracle_miou"] == eight["miou"] > 85 and eight["k"] == 8 and eight["images"] == 5
     assert evaluate.main([*arguments, "--k", "1", "--device", "cpu"]) == 0
@@ -80,7 +80,7 @@ def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):
         (["--model", "mini"], "--root"),
         (["--root", "HERE", "--model", "no/such/weights/at/all"], "no/such/weights"),
         (["--root", "HERE", "--oracle", "--features", "nonsense"], "nonsense"),
-        (["--root", "HERE", "--oracle", "--k", "999", "--grid", "4"], "999 clusters"),
+        (["--root", "HERE", "--oracle", "--k", "999", "--resolution", "32"], "999 clusters"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(folder, capsys, arguments, words):

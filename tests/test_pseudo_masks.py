@@ -6,7 +6,7 @@ import torch
 from sseg.errors import SSegError
 from sseg.features import source
 from sseg.metrics import StreamingIoU, oracle_update
-from sseg.pseudo_masks import pseudo_masks
+from sseg.pseudo_masks import grid_of, pseudo_masks
 
 PIXELS = source("pixels")
 
@@ -58,3 +58,12 @@ def test_more_clusters_raise_the_ceiling():
 def test_more_clusters_than_cells_is_named():
     with pytest.raises(SSegError, match="10 clusters of 9 tokens"):
         pseudo_masks(torch.zeros(1, 3, 9, 9, dtype=torch.uint8), PIXELS, 10, (3, 3))
+
+
+@pytest.mark.parametrize(
+    "size, resolution, grid",
+    [((448, 448), 448, (56, 56)), ((224, 224), 448, (56, 56)), ((375, 500), 448, (48, 65)), ((500, 375), 224, (32, 24)),
+     ((1, 4000), 448, (20, 158)), ((10, 10), 8, (1, 1))],
+)
+def test_grids_keep_the_proportions_and_the_number_of_cells(size, resolution, grid):
+    assert grid_of(*size, resolution) == grid

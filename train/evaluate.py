@@ -22,7 +22,7 @@ import sseg
 from sseg import features, inference
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
-from sseg.pseudo_masks import pseudo_masks
+from sseg.pseudo_masks import grid_of, pseudo_masks
 from train.provenance import commit, hardware
 
 BENCHMARKS = ("stickers", "stickers-heldout", "folder")
@@ -57,8 +57,10 @@ def parse(arguments=None):
     parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
     parser.add_argument("--features", default="pixels", help="feature source of the pseudo-masks")
+    parser.add_argument("--facet", help="kind of the source's features (default: its first)")
     parser.add_argument("--k", type=natural, default=8, help="clusters a picture")
-    parser.add_argument("--grid", type=natural, default=56, help="cells along each side for the pseudo-masks")
+    parser.add_argument("--resolution", type=natural, default=448, help="side in pixels of a square picture that is "
+                        "cut into 8 x 8 cells for the pseudo-masks; others get as many cells")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json-only", action="store_true", help="leave out the table")
     options = parser.parse_args(arguments)
@@ -143,11 +145,12 @@ def present_classes(labels, ignore):
 
 def run_oracle(benchmark, options):
     """Cluster every picture, let each cluster take its majority class; returns (result dict, metric)."""
-    source, grid = features.source(options.features), (options.grid, options.grid)
     device = pick_device(options.device)
+    source = features.source(options.features, options.facet, device)
     metric, seconds, count = StreamingIoU(len(benchmark.class_names)), 0.0, 0
     for batch in same_size_batches(Progress(benchmark), ORACLE_BATCH):
         pixels = torch.stack([torch.from_numpy(sample.image).permute(2, 0, 1) for sample in batch]).to(device)
+        grid = grid_of(*pixels.shape[-2:], options.resolution)
         start = time.perf_counter()
         seeds = torch.arange(count, count + len(batch))
         clusters = pseudo_masks(pixels, source, options.k, grid, seeds, steps=20).cpu().numpy()
@@ -157,8 +160,8 @@ def run_oracle(benchmark, options):
             oracle_update(metric, ids, sample.labels, benchmark.ignore)
     result = summary(benchmark, metric, seconds, options)
     result.update(model=f"{options.features}, K = {options.k}", phrases=None, features=options.features, k=options.k,
-                  grid=options.grid, oracle_miou=result["miou"],
-                  protocol=f"oracle: majority class of each cluster, {options.grid} x {options.grid} grid")
+                  resolution=options.resolution, oracle_miou=result["miou"],
+                  protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}")
     return result, metric
 
 

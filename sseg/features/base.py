@@ -1,0 +1,54 @@
+"""What every feature source is, and what sources share."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+
+from sseg.errors import SSegError
+
+
+class FeatureSource(ABC):
+    """A callable from pictures to one feature vector a grid cell. Its features are scaled so that K-Means by Euclidean
+    distance is right for them: unit vectors where the angle is what counts."""
+
+    name: str
+    label: str  # what it is, in a few words, for people
+    stride = 1  # pixels of the picture, as the source sees it, between the finest cells that it can tell apart
+    facets = ("tokens",)  # kinds of features to choose from, the first by default
+
+    @abstractmethod
+    def __call__(self, pixels, grid):
+        """pixels (B, 3, H, W) uint8, grid (h, w) -> (B, h, w, d) float32 on the device of the pixels."""
+
+
+def cell_means(planes, grid):
+    """Area averages: (B, c, H, W) -> (B, c, h, w), each value the mean of the pixels under its cell."""
+    (height, width), (rows, columns) = planes.shape[-2:], grid
+    if height % rows == 0 and width % columns == 0:
+        return F.avg_pool2d(planes, (height // rows, width // columns))
+    return F.adaptive_avg_pool2d(planes, grid)
+
+
+def positions(grid, device=None):
+    """(1, 2, h, w): row and column of each cell, each with mean 0 and deviation about 1 along the longer side."""
+    rows, columns = grid
+    step = 12**0.5 / max(grid)  # a uniform spread over n cells has deviation n / sqrt(12)
+    y = (torch.arange(rows, device=device) - (rows - 1) / 2) * step
+    x = (torch.arange(columns, device=device) - (columns - 1) / 2) * step
+    return torch.stack(torch.meshgrid(y, x, indexing="ij"))[None]
+
+
+def centred(planes):
+    return planes - planes.mean((2, 3), keepdim=True)
+
+
+def deviation_of(planes):
+    return centred(planes).square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+
+
+def check_pixels(pixels, grid):
+    if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != torch.uint8:
+        raise SSegError(f"Features need pictures as uint8 (B, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}.")
+    if len(grid) != 2 or min(grid) < 1:
+        raise SSegError(f"Features need a grid of at least 1 x 1 cells, not {tuple(grid)}.")
