@@ -25,7 +25,8 @@ from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masks import grid_of, pseudo_masks
 from train.provenance import commit, hardware
 
-BENCHMARKS = ("stickers", "stickers-heldout", "folder")
+STICKERS, PHOTOGRAPHS = ("stickers", "stickers-heldout"), ("voc-mini", "coco-mini", "coco-mini-stuff")
+BENCHMARKS = (*STICKERS, *PHOTOGRAPHS, "folder")
 ORACLE_BATCH = 16  # pictures clustered together
 
 
@@ -34,6 +35,8 @@ def main(arguments=None):
     options = parse(arguments)
     try:
         benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit)
+        if options.benchmark in PHOTOGRAPHS and not options.oracle:
+            raise SSegError(f"{options.benchmark} can only judge pseudo-masks so far: add --oracle --features NAME.")
         result, metric = run_oracle(benchmark, options) if options.oracle else run_model(benchmark, options)
     except SSegError as error:
         print(error, file=sys.stderr)
@@ -48,7 +51,7 @@ def main(arguments=None):
 def parse(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description="Evaluate weights on a benchmark.")
     parser.add_argument("--benchmark", required=True, choices=BENCHMARKS)
-    parser.add_argument("--root", help="folder of the data set (benchmark folder)")
+    parser.add_argument("--root", help="folder of the data set (default: its own under $SSEG_DATA, or data/)")
     parser.add_argument("--model", metavar="W", help="bundled name, folder, or owner/name@revision")
     parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
@@ -91,6 +94,14 @@ def open_benchmark(name, root=None, seed_offset=0, limit=None):
         from train.benchmarks.folder import FolderBenchmark
 
         return FolderBenchmark(root, limit)
+    if name.startswith("voc"):
+        from train.benchmarks.voc import open_voc
+
+        return open_voc(name, root, limit)
+    if name.startswith("coco"):
+        from train.benchmarks.coco import open_coco
+
+        return open_coco(name, root, limit)
     from train.benchmarks.stickers import StickersBenchmark
 
     return StickersBenchmark(name, seed_offset, limit)

@@ -118,18 +118,19 @@ def shuffled(n: int, seed: int, epoch: int) -> tuple[int, ...]:
     return tuple(order)
 
 
-def crop_windows(aspects: Tensor, draws: Tensor) -> Tensor:
+def crop_windows(aspects: Tensor, draws: Tensor, areas: tuple[float, float] = CROP_AREA) -> Tensor:
     """Random square windows of pictures that were squashed to squares.
 
     Args:
         aspects: (n,) width / height of the pictures.
         draws: (4, n) uniform in 0..1: area, place along x and y, flip.
+        areas: least and greatest share of the largest square that fits into a picture.
     Returns:
         (n, 2, 3) maps from output to picture coordinates, both -1..1, as `affine_grid` takes them. A window is square
         in the true picture, so things keep their shape.
     """
     area, x, y, flip = draws
-    side = torch.sqrt(CROP_AREA[0] + area * (CROP_AREA[1] - CROP_AREA[0]))  # of the shorter side of the picture
+    side = torch.sqrt(areas[0] + area * (areas[1] - areas[0]))  # of the shorter side of the picture
     half = torch.stack([side / aspects.clamp(min=1), side * aspects.clamp(max=1)])  # (2, n) share of width and height
     centre = (1 - half) * (2 * torch.stack([x, y]) - 1)
     theta = torch.zeros(len(aspects), 2, 3)
