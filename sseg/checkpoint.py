@@ -4,11 +4,7 @@ Only config.json, safetensors, tokenizer files and texts are ever opened or down
 """
 
 import json
-import logging
-import os
 import re
-import threading
-import time
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -17,16 +13,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
+from sseg import hub
 from sseg.config import SSegConfig
 from sseg.errors import SSegError
 from sseg.model import SSegModel
 from sseg.text import load_tokenizer
 
-log = logging.getLogger(__name__)
-
 REQUIRED = ("config.json", "model.safetensors", "tokenizer.json")
 DOWNLOADED = ["*.json", "model.safetensors", "README.md", "recipe.yaml"]
-HUB_TIMEOUT = 60.0  # seconds without a sign of progress; the variable SSEG_HUB_TIMEOUT overrides it
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
@@ -60,87 +54,12 @@ def resolve(name: str | Path) -> Path:
 
 
 def download(repo: str, revision: str | None = None) -> Path:
-    """The Hub's copy of `repo` in the local cache.
-
-    huggingface_hub can wait for ever on a server that accepts and does not answer, so the transfer runs in a thread and
-    is given up after `HUB_TIMEOUT` without progress; then an earlier copy in the cache serves, if there is one.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    options = {"repo_id": repo, "revision": revision, "allow_patterns": DOWNLOADED}
-    name = f"{repo}@{revision}" if revision else repo
-    timeout = _hub_timeout()
+    """The Hub's copy of `repo` in the local cache; an earlier copy serves while the Hub gives no answer."""
     try:
-        return Path(_within(timeout, lambda bar: snapshot_download(**options, tqdm_class=bar)))
-    except TimeoutError as error:
-        problem, cause = f"the Hub gave no answer for {timeout:g} seconds", error
-    except Exception as error:  # networks, proxies and the Hub fail in many types
-        raise SSegError(_hub_sentence(name, _hub_problem(error))) from error
-    try:
-        folder = Path(snapshot_download(**options, local_files_only=True))
-    except LocalEntryNotFoundError:
-        raise SSegError(_hub_sentence(name, problem)) from cause
-    log.warning('"%s": %s, so the copy downloaded earlier is used.', name, problem)
-    return folder
-
-
-def _within(timeout: float, job):
-    """Result of `job(progress_bar_class)` from a thread; TimeoutError after `timeout` seconds without progress."""
-    from huggingface_hub.utils import tqdm
-
-    alive = [time.monotonic()]
-    answer = {}
-
-    class Bar(tqdm):
-        def update(self, n=1):
-            alive[0] = time.monotonic()
-            return super().update(n)
-
-    def work():
-        try:
-            answer["result"] = job(Bar)
-        except BaseException as error:  # handed to the caller's thread
-            answer["error"] = error
-
-    thread = threading.Thread(target=work, daemon=True, name="sseg-hub")  # a daemon never holds up the end of Python
-    thread.start()
-    while thread.is_alive():
-        left = alive[0] + timeout - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        thread.join(min(left, 1.0))
-    if "error" in answer:
-        raise answer["error"]
-    return answer["result"]
-
-
-def _hub_timeout() -> float:
-    try:
-        return float(os.environ.get("SSEG_HUB_TIMEOUT", HUB_TIMEOUT))
-    except ValueError:
-        raise SSegError("SSEG_HUB_TIMEOUT must be a number of seconds.") from None
-
-
-def _hub_sentence(name: str, problem: str) -> str:
-    return f'No weights "{name}": {problem}; check the name, give a local folder, or use "mini".'
-
-
-def _hub_problem(error: Exception) -> str:
-    from huggingface_hub import errors
-
-    reasons = (  # the first that fits; a gated repository is also one that is not found
-        (errors.GatedRepoError, "its owner grants access on request (then log in with `hf auth login`)"),
-        (errors.RevisionNotFoundError, "the Hub has the repository but not that revision"),
-        (errors.RepositoryNotFoundError, "the Hub has no such repository, or it is private"),
-        (errors.HFValidationError, "that is not a name the Hub allows"),
-        (errors.OfflineModeIsEnabled, "the Hub is switched off (HF_HUB_OFFLINE) and there is no copy here"),
-        (errors.LocalEntryNotFoundError, "the Hub cannot be reached and there is no copy here"),
-    )
-    for kind, reason in reasons:
-        if isinstance(error, kind):
-            return reason
-    return f"the download failed ({type(error).__name__})"
+        return hub.snapshot(repo, revision, DOWNLOADED)
+    except hub.HubError as error:
+        name = f"{repo}@{revision}" if revision else repo
+        raise SSegError(f'No weights "{name}": {error}; check the name, give a local folder, or use "mini".') from error
 
 
 def verify(folder: Path) -> None:
