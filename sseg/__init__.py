@@ -16,6 +16,7 @@ _PUBLIC = {  # name -> module: imported when first asked for, so that `import ss
     "load": "sseg.segmenter",
     "Segmenter": "sseg.segmenter",
     "Segmentation": "sseg.segmenter",
+    "PseudoMasker": "sseg.pseudo_masker",
     "SSegError": "sseg.errors",
 }
 __all__ = [*_PUBLIC, "__version__"]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sseg import checkpoint, images, inference
+from sseg import checkpoint, devices, images, inference
 from sseg.errors import SSegError
 from sseg.phrases import content_words, parse
 from sseg.text import tokenize
@@ -38,17 +38,7 @@ def load(name="mini", device="auto", combine: str | None = None, prompt: str | N
     folder = checkpoint.resolve(name)
     model = checkpoint.load_model(folder)
     tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
-    return Segmenter(model.to(_device(device)), tokenizer, words, str(name), combine, prompt)
-
-
-def _device(name) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as error:
-        raise SSegError(f'The device "{name}" cannot be used here: choose "auto", "cpu" or "cuda".') from error
+    return Segmenter(model.to(devices.pick(device)), tokenizer, words, str(name), combine, prompt)
 
 
 @dataclass(frozen=True)

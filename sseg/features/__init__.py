@@ -1,27 +1,70 @@
 """Feature sources: what K-Means sees of a picture. Every source gives one vector a cell of any grid."""
 
 from sseg.errors import SSegError
-from sseg.features.base import FeatureSource, cell_means, positions
+from sseg.features.base import NAMES, FeatureSource, cell_means, check_facet, positions
+from sseg.features.mini import MiniFeatures
+from sseg.features.own import OwnFeatures
 from sseg.features.pixels import PixelFeatures
+from sseg.features.vit import DINO_LABEL, ViTFeatures
+from sseg.hub import HubError
 
-__all__ = ["FeatureSource", "cell_means", "positions", "source"]
+__all__ = ["FeatureSource", "cell_means", "names", "positions", "source"]
 
-_SOURCES = {"pixels": PixelFeatures}
+PATIENCE = 3.0  # seconds for the Hub to say whether it has DINO, before "auto" takes something else
+
+_LABELS = {"auto": "the best that can be had: DINO, else mini", "dino": DINO_LABEL}
+_KINDS = {kind.name: kind for kind in (MiniFeatures, OwnFeatures, PixelFeatures)}
 
 
 def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
-    """The feature source of that name.
+    """The feature source of that name; with a network, it may be downloaded first.
 
     Args:
-        name: "pixels".
+        name: "auto" (DINO if its weights are here or can be fetched, else "mini"; the source's `name` and `note` say
+            which), "dino" (ViT-S/8), "mini" (the bundled ViT), "sseg" or "sseg:WEIGHTS" (the pixel embeddings of the
+            bundled segmenter or of other weights, see `sseg.load`), "pixels" (colour and position), or a ViT by its
+            name in timm, such as "vit_small_patch14_dinov2.lvd142m".
         facet: one of the source's `facets`; None is its first.
         device: where a source with a network runs.
     Raises:
-        SSegError: there is no such source, or it has no such facet.
+        SSegError: there is no such source, it has no such facet, or its weights cannot be had or are damaged.
     """
-    if name not in _SOURCES:
-        raise SSegError(f"There is no feature source {name!r}: choose one of {', '.join(sorted(_SOURCES))}.")
-    made = _SOURCES[name]()
-    if facet not in (None, *made.facets):
-        raise SSegError(f"The features {name!r} have no facet {facet!r}: choose one of {', '.join(made.facets)}.")
+    made = _make(name, facet, device)
+    check_facet(made, facet)
+    return made
+
+
+def names() -> list[tuple[str, str]]:
+    """Name and label of the sources that a menu shows, the best first."""
+    return [(name, _LABELS.get(name) or _KINDS[name].label) for name in NAMES]
+
+
+def _make(name, facet, device):
+    kind, _, weights = name.partition(":")
+    if name == "auto":
+        return _best(facet, device)
+    if name == "mini":
+        return MiniFeatures(device)
+    if kind == "sseg":
+        return OwnFeatures(weights if ":" in name else None, device)
+    if name in _KINDS:
+        return _KINDS[name]()
+    return ViTFeatures(name, facet, device)
+
+
+def _best(facet, device):
+    try:
+        made = ViTFeatures("dino", facet, device, PATIENCE)
+        made.note = "dino was taken: its weights are here."
+        return made
+    except SSegError as error:
+        if not isinstance(error.__cause__, HubError):
+            raise
+        lacking = error.__cause__
+    try:
+        made = MiniFeatures(device)
+        made.note = f"mini was taken, since the weights of dino could not be fetched: {lacking}."
+    except SSegError:
+        made = PixelFeatures()
+        made.note = f"pixels was taken, since dino could not be fetched ({lacking}) and mini is not bundled."
     return made

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from sseg import images
 from sseg.errors import SSegError
+from sseg.truth import read_ids
 
 _PICTURES = (".jpg", ".jpeg", ".png")
-_MASK_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 
 class Sample(NamedTuple):
@@ -89,13 +88,7 @@ class FolderBenchmark:
         return found
 
     def _read_mask(self, path):
-        try:
-            with Image.open(path) as mask:
-                if mask.mode not in _MASK_MODES:
-                    raise SSegError(f"{path} is a colour picture ({mask.mode}): save ids as a grey or palette PNG.")
-                ids = np.asarray(mask).astype(np.int32)
-        except OSError:
-            raise SSegError(f"{path} cannot be read as a picture: save it as PNG again.") from None
+        ids = read_ids(path)
         labels = np.where(ids == self.ignored_id, self.ignore, ids).astype(np.int32)
         if labels.max() >= len(self.class_names):
             raise SSegError(f"{path} holds the id {labels.max()}, but classes.txt names only 0 to "

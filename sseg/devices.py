@@ -1,0 +1,16 @@
+"""Where networks run."""
+
+import torch
+
+from sseg.errors import SSegError
+
+
+def pick(name="auto") -> torch.device:
+    """The torch device of that name; "auto" is cuda, else mps, else cpu. SSegError if it cannot be used here."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise SSegError(f'The device "{name}" cannot be used here: choose "auto", "cpu" or "cuda".') from error
