@@ -1,10 +1,8 @@
 """Weights that are missing, damaged, or somewhere else: one clear sentence each, and never a pickle."""
 
-import http.server
 import json
 import pickle
 import shutil
-import threading
 
 import pytest
 import torch
@@ -12,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import sseg
 from sseg import SSegError, checkpoint
+from tests.hub import serve
 
 
 @pytest.fixture
@@ -142,75 +141,12 @@ def test_bundled_names_come_before_folders(weights, monkeypatch, tmp_path):
 
 
 # ---- the Hub, as a server on this machine -------------------------------------------------------------------------
-class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of the Hub as a snapshot needs: revision, tree, files. `behaviour`: serve, hang, missing, gated."""
-
-    folder, behaviour, sha, asked = None, "serve", "a" * 40, []
-
-    def log_message(self, *args):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        Hub.asked.append(self.path)
-        if self.behaviour == "hang":
-            self.server.closing.wait(60)
-            return
-        if self.behaviour in ("missing", "gated"):
-            code = {"missing": "RepoNotFound", "gated": "GatedRepo"}[self.behaviour]
-            return self.answer(404 if code == "RepoNotFound" else 403, b"{}", {"X-Error-Code": code})
-        files = {p.name: p.read_bytes() for p in self.folder.iterdir()}
-        path = self.path.split("?")[0]
-        if "/revision/" in path:
-            if not path.endswith(("/main", "/v1", self.sha)):
-                return self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-            siblings = [{"rfilename": name} for name in files]
-            return self.answer(200, json.dumps({"id": "someone/tiny", "sha": self.sha, "siblings": siblings}).encode())
-        if "/tree/" in path:
-            tree = [
-                {"type": "file", "path": n, "size": len(d), "oid": f"{i:040x}"}
-                for i, (n, d) in enumerate(files.items())
-            ]
-            return self.answer(200, json.dumps(tree).encode())
-        data = files[path.rsplit("/", 1)[1]]
-        self.answer(200, data, {"ETag": f'"{hash(data) & (1 << 60) - 1:x}"', "X-Repo-Commit": self.sha})
-
-    def answer(self, status, data, headers=None):
-        self.send_response(status)
-        for key, value in {
-            "Content-Length": str(len(data)),
-            "Content-Type": "application/json",
-            **(headers or {}),
-        }.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data)
-
-
 @pytest.fixture
 def hub(weights, tmp_path, monkeypatch):
-    """A Hub on the loopback that holds `someone/tiny`; huggingface_hub's constants point there."""
-    from huggingface_hub import constants, hf_api
-
+    """A Hub on the loopback that holds `someone/tiny`."""
     (weights / "pytorch_model.bin").write_bytes(pickle.dumps(Bang()))
-    Hub.folder, Hub.behaviour, Hub.asked = weights, "serve", []
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.daemon_threads, server.closing = True, threading.Event()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(hf_api.api, "endpoint", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    yield Hub
-    server.closing.set()
-    server.shutdown()
-    server.server_close()
+    with serve(weights, tmp_path / "cache", monkeypatch) as server:
+        yield server
 
 
 def test_weights_from_the_hub(hub):
