@@ -7,6 +7,8 @@ import torch.nn.functional as F
 
 from sseg.errors import SSegError
 
+NAMES = ("auto", "dino", "mini", "sseg", "pixels")  # what a menu shows, the best first
+
 
 class FeatureSource(ABC):
     """A callable from pictures to one feature vector a grid cell. Its features are scaled so that K-Means by Euclidean
@@ -16,6 +18,7 @@ class FeatureSource(ABC):
     label: str  # what it is, in a few words, for people
     stride = 1  # pixels of the picture, as the source sees it, between the finest cells that it can tell apart
     facets = ("tokens",)  # kinds of features to choose from, the first by default
+    note = ""  # one sentence for people if the source was chosen for them: which, and why
 
     @abstractmethod
     def __call__(self, pixels, grid):
@@ -52,3 +55,17 @@ def check_pixels(pixels, grid):
         raise SSegError(f"Features need pictures as uint8 (B, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}.")
     if len(grid) != 2 or min(grid) < 1:
         raise SSegError(f"Features need a grid of at least 1 x 1 cells, not {tuple(grid)}.")
+
+
+def check_facet(source, facet):
+    if facet not in (None, *source.facets):
+        raise SSegError(f"The features {source.name!r} have no facet {facet!r}: choose {' or '.join(source.facets)}.")
+
+
+def normalised(pixels, size, mean, std, device):
+    """What a network takes: uint8 (B, 3, H, W) -> float32 (B, 3, *size) on the device, resized with antialiasing."""
+    x = pixels.to(device).float().div_(255)
+    if x.shape[-2:] != size:
+        x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (mean, std))
+    return x.sub_(mean).div_(std)
