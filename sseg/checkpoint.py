@@ -6,7 +6,6 @@ Only config.json, safetensors, tokenizer files and texts are ever opened or down
 import json
 import re
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from sseg import hub
 from sseg.config import SSegConfig
 from sseg.errors import SSegError
 from sseg.model import SSegModel
+from sseg.paths import WEIGHTS
 from sseg.text import load_tokenizer
 
 REQUIRED = ("config.json", "model.safetensors", "tokenizer.json")
@@ -25,9 +25,8 @@ _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
 def bundled() -> dict[str, Path]:
-    """The weights that come with the package: name -> folder."""
-    root = Path(str(resources.files("sseg"))) / "weights"
-    return {path.parent.name: path.parent for path in sorted(root.glob("*/config.json"))}
+    """The segmenters that come with the package: name -> folder. Weights of features have no words, so no tokenizer."""
+    return {path.parent.name: path.parent for path in sorted(WEIGHTS.glob("*/tokenizer.json"))}
 
 
 def resolve(name: str | Path) -> Path:

@@ -1,18 +1,58 @@
 """Features of features-mini, the small ViT that was trained on pictures alone (train/features.py)."""
 
+import json
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
 from sseg.errors import SSegError
-from sseg.features.base import FeatureSource
+from sseg.features.base import FeatureSource, check_pixels
+from sseg.features.network import MEAN, PATCH, STD, SmallViT
+from sseg.features.pixels import PixelFeatures
+from sseg.paths import WEIGHTS
+
+FOLDER = "features-mini"
+SCALE = 0.32  # of the side that the cells have together: the network sees pictures as small as it was trained on
+SHARE = 2.0  # deviation of the network's features where those of position have 1.5
+COLOUR = 0.7  # of the pixel features' own weights
 
 
 class MiniFeatures(FeatureSource):
-    """Tokens of the bundled ViT, as unit vectors."""
+    """What the bundled ViT says of each cell, beside colour and position.
+
+    The network sees the picture small, as it was trained, so that a patch of it spans several cells; colour and
+    position at full resolution keep the outlines. Their weights were chosen on development pictures.
+    """
 
     name = "mini"
     label = "small ViT, learned here without labels"
+    stride = PATCH
 
-    def __init__(self, device="cpu"):
-        """Raises SSegError: the weights are not bundled."""
-        raise SSegError("The weights features-mini are not bundled in this version: choose the features pixels.")
+    def __init__(self, device="cpu", folder=None):
+        """`folder`: other weights of train/features.py. Raises SSegError: they are missing or damaged."""
+        folder = WEIGHTS / FOLDER if folder is None else folder
+        if not folder.is_dir():
+            raise SSegError("The weights features-mini are not bundled in this version: choose the features pixels.")
+        try:
+            self.network = SmallViT(**json.loads((folder / "config.json").read_text()))
+            self.network.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise SSegError(f"The weights in {folder} are damaged: install this package again.") from error
+        self.network = self.network.float().eval().to(device)
+        fine = PixelFeatures()
+        self.pixels = PixelFeatures(COLOUR * fine.colour, COLOUR * fine.surround, COLOUR * fine.deviation)
 
+    @torch.inference_mode()
     def __call__(self, pixels, grid):
-        raise NotImplementedError
+        check_pixels(pixels, grid)
+        device = next(self.network.parameters()).device
+        size = [PATCH * max(2, round(SCALE * cells)) for cells in grid]
+        small = F.interpolate(pixels.to(device), size=size, mode="bilinear", antialias=True).float() / 255
+        mean, std = (torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (MEAN, STD))
+        patches = self.network((small - mean) / std)[0]  # (B, h', w', e)
+        patches = patches - patches.mean((1, 2), keepdim=True)
+        cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)
+        deviation = cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+        cells = SHARE * (cells / deviation).permute(0, 2, 3, 1).to(pixels.device)
+        return torch.cat([cells, self.pixels(pixels, grid)], -1)

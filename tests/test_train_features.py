@@ -1,0 +1,123 @@
+"""Self-distillation: views meet at the right places, losses are what they say, a run resumes exactly and loads."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from safetensors.torch import load_file
+
+from sseg.features.network import SmallViT
+from train import features
+from train.data.pictures import Pictures
+from train.recipe import read_recipe
+
+pytestmark = pytest.mark.font
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    """features-mini.yaml, shrunk to seconds; rendered scenes only."""
+    small = yaml.safe_load((ROOT / "train/recipes/features-mini.yaml").read_text())
+    small["model"] |= {"width": 16, "depth": 1, "heads": 2, "stem": [8, 8]}
+    small |= {"prototypes": 32}
+    small["model"]["out"] = 8
+    small["loss"] |= {"patch": 1.0, "region": 1.0, "group": 2}
+    small["data"] |= {"size": 64, "photographs": None}
+    stage = small["stages"][0]
+    stage |= {"steps": 2, "batch": 4, "large": stage["large"] | {"size": 32}, "small": stage["small"] | {"size": 16}}
+    small["stages"] = [stage, stage | {"large": stage["large"] | {"size": 40}}]
+    small |= {"log_every": 2, "checkpoint_minutes": 0, "precision": "fp32", "device": "cpu"}
+    small |= {"out": str(tmp_path / "run")}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(small))
+    return path
+
+
+def windows(n=3, seed=0):
+    """Random windows of pictures, some flipped."""
+    g = torch.Generator().manual_seed(seed)
+    scale = 0.3 + 0.4 * torch.rand(n, 2, generator=g)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = scale[:, 0] * torch.tensor([1, -1, 1]), scale[:, 1]
+    theta[:, :, 2] = 0.3 * (2 * torch.rand(n, 2, generator=g) - 1)
+    return theta
+
+
+def test_a_patch_finds_its_place_in_another_view_of_the_picture():
+    ramp = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 201), torch.linspace(-1, 1, 201), indexing="ij"))
+    picture = ramp.flip(0)[None].expand(3, -1, -1, -1)  # each pixel holds its own x and y
+    here, there = windows(seed=1), windows(seed=2)
+
+    def look(theta, side):
+        return F.grid_sample(picture, F.affine_grid(theta, [3, 2, side, side], align_corners=False),
+                             padding_mode="border", align_corners=True).permute(0, 2, 3, 1)
+
+    values, inside = features.sample(look(there, 400), features.place_in(here, there, (7, 7)))
+    assert 20 < int(inside.sum()) < 3 * 49
+    torch.testing.assert_close(values[inside], look(here, 7)[inside], atol=0.01, rtol=0)
+
+
+def test_distillation_is_torchs_cross_entropy_over_the_valid_patches():
+    g = torch.Generator().manual_seed(0)
+    student, target = torch.randn(5, 9, generator=g), torch.rand(5, 9, generator=g).softmax(-1)
+    valid = torch.tensor([True, False, True, True, False])
+    expected = F.cross_entropy(student[valid] / 0.1, target[valid])
+    torch.testing.assert_close(features.distillation(student, target, 0.1, valid), expected)
+    assert features.distillation(student, target, 0.1, torch.zeros(5, dtype=torch.bool)) == 0
+
+
+def test_pooling_gives_every_patch_the_mean_of_the_seen_part_of_its_cluster():
+    ids = torch.tensor([[[0, 0, 1], [1, 1, 2]]])
+    valid = torch.tensor([[[True, False, True], [True, True, False]]])
+    values = torch.tensor([1.0, 50, 2, 3, 7, 90]).view(1, 2, 3, 1)
+    pooled, known = features.pool(values, valid, ids, 4)
+    assert pooled[..., 0].tolist() == [[[1, 1, 4], [4, 4, 0]]]
+    assert known.tolist() == [[[True, True, True], [True, True, False]]]
+
+
+def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(emoji_font):
+    pictures = Pictures({"size": 64, "photographs": None, "stickers": 1.0}, 0, "cpu")
+    stage = {"large": {"count": 2, "size": 32, "area": [0.4, 1.0]}}
+    stage["small"] = {"count": 1, "size": 16, "area": [0.1, 0.3]}
+    stage["difficulty"] = {"things": [1, 2], "side": [0.3, 0.8], "materials": [1, 2]}
+    first, again, other = (pictures.views(seed, 4, stage, 1.0) for seed in (5, 5, 6))
+    assert [tuple(view.plain.shape) for view in first] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)]
+    for one, two, three in zip(first, again, other, strict=True):
+        assert torch.equal(one.plain, two.plain) and torch.equal(one.jittered, two.jittered)
+        assert not torch.equal(one.plain, three.plain)
+    a, b = first[0], first[1]  # where both look, they see the same
+    values, inside = features.sample(b.plain.float().permute(0, 2, 3, 1), features.place_in(a.theta, b.theta, (32, 32)))
+    seen = a.plain.float().permute(0, 2, 3, 1)
+    assert (values - seen)[inside].abs().mean() < 0.5 * (seen - seen.mean((1, 2), keepdim=True))[inside].abs().mean()
+
+
+
+def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_font):
+    assert features.main([str(recipe)]) == 0
+    broken = str(tmp_path / "broken")
+    run = features.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
+    Path(broken).mkdir()
+    run.train_step()
+    run.train_step()
+    run.save()
+    del run  # as if killed here
+    assert features.main([str(recipe), f"out={broken}", "--resume"]) == 0
+    whole, parts = load_file(tmp_path / "run/state.safetensors"), load_file(Path(broken) / "state.safetensors")
+    for name in whole.keys() - {"seconds"}:
+        assert torch.equal(whole[name], parts[name]), name
+    network = SmallViT(**json.loads((tmp_path / "run/config.json").read_text()))
+    network.load_state_dict(load_file(tmp_path / "run/model.safetensors"))
+    tokens, view = network.eval()(torch.zeros(2, 3, 40, 64))
+    assert tokens.shape == (2, 5, 8, 8) and view.shape == (2, 8)
+
+
+def test_plain_and_fused_attention_agree():
+    network, x = SmallViT(16, 2, 2), torch.randn(2, 3, 48, 32, generator=torch.Generator().manual_seed(0))
+    fused = network.eval()(x)[0]
+    for block in network.blocks:
+        block.train()
+    torch.testing.assert_close(network(x)[0], fused)
