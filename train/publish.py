@@ -21,6 +21,9 @@ from sseg.errors import SSegError
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
 
+from train import feature_card  # noqa: E402
+from train.feature_card import records  # noqa: E402
+
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
 FILES += ("recipe.yaml", "log.jsonl")
 TERMS = {"contrastive": "contrastive loss, captions", "phrases": "phrase loss", "dice": "dice loss"}
@@ -82,12 +85,6 @@ LIMITS = {
 }
 
 
-def records(run: Path) -> tuple[dict, list[dict]]:
-    """The first line of a run's log, and its steps."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return lines[0], [line for line in lines if "event" not in line]
-
-
 def draw_curve(steps: list[dict], path: Path) -> None:
     """Loss terms and retrieval over the samples seen; a dotted line where the picture size changes."""
     figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, layout="constrained")
@@ -146,15 +143,27 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
 
 
 def publish(run: Path, target: Path, name: str, results: list[dict]) -> None:
-    """Copy what others need of a run to `target`, with card and curve."""
-    missing = [file for file in FILES if not (run / file).is_file()]
+    """Copy what others need of a run of train.pretrain or train.features to `target`, with card and curve."""
+    features = is_of_features(run)
+    files = feature_card.FILES if features else FILES
+    missing = [file for file in files if not (run / file).is_file()]
     if missing:
-        raise SSegError(f"The run {run} has no {missing[0]}; give the folder that train.pretrain wrote.")
+        raise SSegError(f"The run {run} has no {missing[0]}; give the folder that a training command wrote.")
     target.mkdir(parents=True, exist_ok=True)
-    for file in FILES:
+    for file in files:
         shutil.copyfile(run / file, target / file)
-    draw_curve(records(run)[1], target / "curve.png")
-    (target / "README.md").write_text(write_card(run, name, results))
+    if features:
+        feature_card.draw_curve(run, target / "curve.png")
+    else:
+        draw_curve(records(run)[1], target / "curve.png")
+    card = feature_card.write_card if features else write_card
+    (target / "README.md").write_text(card(run, name, results))
+
+
+def is_of_features(run: Path) -> bool:
+    """Whether a run made features (train.features) and not a segmenter."""
+    path = run / "recipe.yaml"
+    return path.is_file() and "prototypes" in yaml.safe_load(path.read_text())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,116 @@
+"""Card and curve of a run of train.features; `train.publish` puts them beside the weights."""
+
+import json
+from pathlib import Path
+
+import yaml
+from matplotlib import pyplot as plt
+
+FILES = ("config.json", "model.safetensors", "recipe.yaml", "log.jsonl")
+TERMS = {"near": "nearness", "region": "agreement on regions", "whole": "agreement on views"}
+
+CARD = """---
+license: apache-2.0
+library_name: sseg
+pipeline_tag: image-feature-extraction
+tags: [self-supervised, pseudo-masks, s-seg]
+---
+
+# {name}
+
+Features for pseudo-masks, learned from pictures alone: no captions, no labels, no other network. A ViT of
+{parameters:,} parameters with patches of 8 pixels; K-Means over its patches, joined with colour and position, divides a
+picture into regions.
+
+```python
+import sseg
+masks = sseg.PseudoMasker("mini")("picture.jpg", k=8)
+```
+
+## What it was trained on
+
+{data}
+
+{samples:,} pictures, {minutes:.0f} minutes on {hardware} ({processes} process(es)), seed {seed}, commit {commit}.
+Weights of the loss terms stand in `recipe.yaml`: nearness (each patch has to find the patches near it in the picture
+among those of other pictures), agreement of regions across views, and DINO's agreement of whole views. Every logged
+step is in `log.jsonl`.
+
+{versions}
+
+![loss terms over the pictures seen](curve.png)
+
+## How good it is
+
+{results}
+
+Oracle mIoU in per cent: every cluster takes the class that most of its pixels have.
+
+## What it cannot do
+
+It knows textures and parts, hardly whole things: with few clusters a thing often shares one with its ground, and a
+large thing falls apart. It is small and was trained briefly; DINO's own weights, where they can be had, saw far more.
+"""
+
+DATA = (
+    "The pictures of image-text tars (12,119 small photographs for the bundled weights; their captions are not read), "
+    "and rendered scenes, {share:.0f} in 100."
+)
+
+
+def records(run: Path) -> tuple[dict, list[dict]]:
+    """The first line of a run's log, and its steps."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return lines[0], [line for line in lines if "event" not in line]
+
+
+def draw_curve(run: Path, path: Path) -> None:
+    """The loss terms that had a weight, over the pictures seen; a dotted line where the views grow."""
+    steps, recipe = records(run)[1], yaml.safe_load((run / "recipe.yaml").read_text())
+    terms = [term for term in TERMS if recipe["loss"][term]]
+    figure, axes = plt.subplots(1, len(terms), figsize=(3.2 * len(terms), 2.8), layout="constrained", squeeze=False)
+    grown, seen = [], 0
+    for stage in recipe["stages"][:-1]:
+        seen += stage["steps"] * stage["batch"]
+        grown.append(seen / 1000)
+    for axis, term in zip(axes.flat, terms, strict=True):
+        axis.plot([s["samples"] / 1000 for s in steps], [s[term] for s in steps], color="#2563a8", linewidth=1)
+        for x in grown:
+            axis.axvline(x, color="#888", linestyle=":", linewidth=1)
+        axis.set_title(f"{TERMS[term]} (loss)", fontsize=10)
+        axis.set_xlabel("thousand pictures")
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def results_table(results: list[dict]) -> str:
+    """Oracle results as a Markdown table, each with what is needed to repeat it."""
+    rows = ["| benchmark | K | pictures | oracle mIoU | seed offset | commit |"]
+    rows.append("| --- | --- | --- | --- | --- | --- |")
+    rows += [f"| {r['benchmark']} | {r['k']} | {r['images']} | {r['oracle_miou']:.1f} | {r['seed']} | {r['commit']} |"
+             for r in results]
+    command = "python -m train.evaluate --benchmark NAME --oracle --features mini --k K"
+    return "\n".join(rows) + f"\n\nEach row: `{command}`, on {results[0]['hardware']}."
+
+
+def write_card(run: Path, name: str, results: list[dict]) -> str:
+    """The card of a run as Markdown."""
+    from sseg.features.network import SmallViT
+
+    first, steps = records(run)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    network = SmallViT(**json.loads((run / "config.json").read_text()))
+    return CARD.format(
+        name=name,
+        parameters=sum(p.numel() for p in network.parameters()),
+        data=DATA.format(share=100 * recipe["data"]["stickers"]),
+        samples=steps[-1]["samples"],
+        minutes=steps[-1]["seconds"] / 60,
+        hardware=first["hardware"],
+        processes=first["processes"],
+        seed=recipe["seed"],
+        commit=first["commit"],
+        versions=", ".join(f"{package} {version}" for package, version in first["versions"].items()) + ".",
+        results=results_table(results) if results else "Not evaluated yet.",
+    )
