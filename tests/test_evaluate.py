@@ -80,7 +80,7 @@ def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):
         (["--model", "mini"], "--root"),
         (["--root", "HERE", "--model", "no/such/weights/at/all"], "no/such/weights"),
         (["--root", "HERE", "--oracle", "--features", "nonsense"], "nonsense"),
-        (["--root", "HERE", "--oracle", "--k", "999", "--resolution", "32"], "999 clusters"),
+        (["--root", "HERE", "--oracle", "--features", "pixels", "--k", "999", "--resolution", "64"], "not 999"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(folder, capsys, arguments, words):
@@ -97,6 +97,11 @@ def test_arguments_that_make_no_sense_exit_with_2(arguments, capsys):
     assert stop.value.code == 2
 
 
-def test_batches_hold_successive_pictures_of_one_size(folder):
-    batches = list(evaluate.same_size_batches(FolderBenchmark(folder), 2))
-    assert [[sample.name for sample in batch] for batch in batches] == [["0", "1"], ["2"], ["3", "4"]]
+def test_k_by_silhouette_and_spectral_clustering_find_the_two_halves(folder, capsys):
+    arguments = ["--benchmark", "folder", "--root", str(folder), "--oracle", "--features", "pixels"]
+    arguments += ["--resolution", "128", "--limit", "2", "--device", "cpu"]
+    assert evaluate.main([*arguments, "--k", "silhouette"]) == 0
+    chosen = last_line(capsys)
+    assert chosen["k"] == "silhouette" and 2 <= chosen["mean_clusters"] <= 12 and chosen["oracle_miou"] > 80
+    assert evaluate.main([*arguments, "--k", "4", "--method", "spectral"]) == 0
+    assert last_line(capsys)["oracle_miou"] > 80

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 
 import sseg
-from sseg import features, inference
+from sseg import inference
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
-from sseg.pseudo_masks import grid_of, pseudo_masks
+from sseg.pseudo_masker import METHODS, PseudoMasker
 from train.provenance import commit, hardware
 
 STICKERS, PHOTOGRAPHS = ("stickers", "stickers-heldout"), ("voc-mini", "coco-mini", "coco-mini-stuff")
 BENCHMARKS = (*STICKERS, *PHOTOGRAPHS, "folder")
-ORACLE_BATCH = 16  # pictures clustered together
+SILHOUETTE = "silhouette"
 
 
 def main(arguments=None):
@@ -61,7 +61,8 @@ def parse(arguments=None):
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
     parser.add_argument("--features", default="pixels", help="feature source of the pseudo-masks")
     parser.add_argument("--facet", help="kind of the source's features (default: its first)")
-    parser.add_argument("--k", type=natural, default=8, help="clusters a picture")
+    parser.add_argument("--k", type=clusters, default=8, help=f"clusters a picture, or {SILHOUETTE}: chosen for each")
+    parser.add_argument("--method", choices=METHODS, default="kmeans", help="how cells are clustered")
     parser.add_argument("--resolution", type=natural, default=448, help="side in pixels of a square picture that is "
                         "cut into 8 x 8 cells for the pseudo-masks; others get as many cells")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -77,6 +78,10 @@ def natural(text):
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value
+
+
+def clusters(text):
+    return text if text == SILHOUETTE else natural(text)
 
 
 def side(text):
@@ -155,37 +160,26 @@ def present_classes(labels, ignore):
 
 
 def run_oracle(benchmark, options):
-    """Cluster every picture, let each cluster take its majority class; returns (result dict, metric)."""
-    device = pick_device(options.device)
-    source = features.source(options.features, options.facet, device)
-    metric, seconds, count = StreamingIoU(len(benchmark.class_names)), 0.0, 0
-    for batch in same_size_batches(Progress(benchmark), ORACLE_BATCH):
-        pixels = torch.stack([torch.from_numpy(sample.image).permute(2, 0, 1) for sample in batch]).to(device)
-        grid = grid_of(*pixels.shape[-2:], options.resolution)
+    """Cluster every picture, let each cluster take its majority class; returns (result dict, metric).
+
+    Picture number i is clustered with seed i.
+    """
+    masker = PseudoMasker(options.features, options.facet, options.device)
+    metric, seconds, counts = StreamingIoU(len(benchmark.class_names)), 0.0, []
+    for i, sample in enumerate(Progress(benchmark)):
         start = time.perf_counter()
-        seeds = torch.arange(count, count + len(batch))
-        clusters = pseudo_masks(pixels, source, options.k, grid, seeds, steps=20).cpu().numpy()
+        found = masker.encode(sample.image, options.resolution)
+        k = found.best_k(seed=i) if options.k == SILHOUETTE else options.k
+        masks = masker.cluster(found, k, i, options.method)
         seconds += time.perf_counter() - start
-        count += len(batch)
-        for sample, ids in zip(batch, clusters, strict=True):
-            oracle_update(metric, ids, sample.labels, benchmark.ignore)
+        counts.append(masks.count)
+        oracle_update(metric, masks.ids, sample.labels, benchmark.ignore)
     result = summary(benchmark, metric, seconds, options)
-    result.update(model=f"{options.features}, K = {options.k}", phrases=None, features=options.features, k=options.k,
-                  resolution=options.resolution, oracle_miou=result["miou"],
+    result.update(model=f"{masker.name}, {options.method}, K = {options.k}", phrases=None, features=masker.name,
+                  facet=masker.facet, method=options.method, k=options.k, resolution=options.resolution,
+                  mean_clusters=round(float(np.mean(counts)), 2), oracle_miou=result["miou"],
                   protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}")
     return result, metric
-
-
-def same_size_batches(samples, most):
-    """Lists of up to `most` successive samples whose pictures have one size."""
-    batch = []
-    for sample in samples:
-        if batch and (len(batch) == most or batch[0].image.shape != sample.image.shape):
-            yield batch
-            batch = []
-        batch.append(sample)
-    if batch:
-        yield batch
 
 
 def summary(benchmark, metric, seconds, options):
