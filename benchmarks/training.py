@@ -54,7 +54,7 @@ def step_times(run: pretrain.Run, steps: int) -> dict[str, float]:
     """Median seconds of a step's parts; "matcher" is inside "losses", "step" is the whole."""
     clock = Clock(run.device)
     clock.watch(run.pairs, "batch", "render")
-    clock.watch(pretrain, "pseudo_masks", "pseudo-masks")
+    clock.watch(*((pretrain, "pseudo_masks") if run.source else (run.pairs, "masks")), "pseudo-masks")
     clock.watch(run, "towers", "forward")
     for loss in ("mask_loss", "region_similarity", "contrastive_loss", "phrase_loss"):
         clock.watch(pretrain, loss, "losses")

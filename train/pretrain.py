@@ -51,10 +51,11 @@ class Run:
             raise SSegError("The mean of features is over all queries; with queries: matched choose mean or softmax.")
         self.stages = recipe["stages"]
         self.total = sum(stage["steps"] for stage in self.stages)
-        torch.manual_seed(recipe["seed"])
-        self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages)
+        shapes = recipe["pseudo_masks"]
+        self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         self.tokenizer = self.open_tokenizer(resume)
         config = model_config(recipe, self.tokenizer)
+        torch.manual_seed(recipe["seed"])
         self.model = SSegModel(config)
         if recipe["init"] and not resume:
             start_from(self.model, recipe["init"])
@@ -67,7 +68,8 @@ class Run:
         self.towers = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
-        self.source = source(recipe["pseudo_masks"]["features"])
+        made = self.pairs.grids is None  # of each crop; else pseudo-masks come with the pairs
+        self.source = source(shapes["features"], shapes.get("facet"), self.device) if made else None
         self.mean = torch.tensor(config.pixel_mean, device=self.device).view(1, 3, 1, 1) * 255
         self.std = torch.tensor(config.pixel_std, device=self.device).view(1, 3, 1, 1) * 255
         self.step, self.samples, self.seconds, self.words = 0, 0, 0.0, Counter()
@@ -100,7 +102,10 @@ class Run:
         self.words.update(word for caption in captions for word in words_of(caption))
         k, grid = stage["k"], (stage["size"] // 4,) * 2
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
-            ids = pseudo_masks(pixels, self.source, k, grid, seeds=seed)  # (B, h, w)
+            if self.source:
+                ids = pseudo_masks(pixels, self.source, k, grid, seeds=seed)  # (B, h, w)
+            else:
+                ids = self.pairs.masks(seed, batch, stage)
             values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
             drawn, owned = draw(captions, weights["phrases_each"], seed) if weights["phrases"] else ([], [])
             written = [captions, drawn] if drawn else [captions]

@@ -1,12 +1,16 @@
 """Sources of training pairs: each batch is a function of a seed, so that a run can be resumed exactly.
 
 A source has `batch(seed, n, stage) -> (pixels uint8 (n, 3, S, S), n captions)`, `sample_captions(n)` for the tokenizer
-and `vocabulary(words)`: which phrases the captions taught, and how often. No source carries masks.
+and `vocabulary(words)`: which phrases the captions taught, and how often. `grids` is None, or the source also has
+`masks(seed, n, stage) -> ids (n, S / 4, S / 4)`, the pseudo-masks of the same batch. No source carries people's masks.
 """
 
 from collections import Counter
 
+from sseg.errors import SSegError
+from train.data.shards import TarPairs
 from train.data.stickers import Difficulty, StickerWorld
+from train.pseudo_masks import open_masks
 
 
 class StickerPairs:
@@ -14,6 +18,7 @@ class StickerPairs:
 
     def __init__(self, seed: int, device, stages: list[dict]):
         self.seed, self.device, self.stages = seed, device, stages
+        self.grids = None  # no pseudo-masks beside the pictures
         self.worlds = {}  # one renderer for each size
 
     def world(self, size: int) -> StickerWorld:
@@ -49,10 +54,14 @@ class StickerPairs:
         return entries
 
 
-def open_pairs(recipe: dict, seed: int, device, stages: list[dict]):
-    """The source that a recipe's `data` names: `{name: stickers}` or `{name: tars, root: FOLDER}`."""
-    if recipe["name"] == "stickers":
-        return StickerPairs(seed, device, stages)
-    from train.data.shards import TarPairs
+def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks: dict | None = None):
+    """The source that a recipe's `data` names: `{name: stickers}` or `{name: tars, root: FOLDER}`.
 
-    return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160))
+    `pseudo_masks`, of the same recipe: where they are those of whole pictures, they come from the source, too.
+    """
+    masks = open_masks(pseudo_masks, stages, device) if pseudo_masks else None
+    if recipe["name"] != "stickers":
+        return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160), masks)
+    if masks:
+        raise SSegError("Stickers are new in every batch: leave pseudo_masks.stored and whole out, or train on tars.")
+    return StickerPairs(seed, device, stages)

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor
 from sseg import images
 from sseg.errors import SSegError
 from sseg.phrases import content_words
+from train.data.grids import Grids
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 MEMORY = 16 * 2**30  # bytes of pictures that may lie on the device
@@ -46,12 +48,16 @@ class Sample(NamedTuple):
     offset: int  # of the picture's bytes
     size: int
     captions: list[str]
+    key: str
+
+
+Masks = Callable[[list[Path]], Iterator[dict[str, np.ndarray]]]  # tars -> for each: key -> ids (h, w) uint8
 
 
 class TarPairs:
     """A folder of tars as a source of pairs (see `train.data.pairs`); small enough to lie on the device."""
 
-    def __init__(self, root, seed: int, device, cache_size: int = 160):
+    def __init__(self, root, seed: int, device, cache_size: int = 160, masks: Masks | None = None):
         """Read all samples of `root/*.tar`.
 
         Args:
@@ -59,17 +65,23 @@ class TarPairs:
             seed: of the order of pictures, crops and captions.
             device: where pictures are kept and batches are made.
             cache_size: S, the side in pixels that pictures are squashed to; 3 S^2 bytes each.
+            masks: gives the pseudo-masks of whole pictures (`train.pseudo_masks`); pictures without one are left out.
         Raises:
             SSegError: no such folder, nothing in it that can be read, or more than `MEMORY` bytes.
         """
         self.seed, self.device = seed, torch.device(device)
-        root = _folder(root)
+        root = data_path(root)
         samples, incomplete = _list(root)
         _check_memory(len(samples), cache_size, root)
+        report = f"{incomplete} samples without picture, caption or end"
+        self.grids, bare = None, 0
+        if masks:
+            every, (samples, grids) = len(samples), _with_masks(samples, masks, root)
+            self.grids, bare = Grids(grids, self.device), every - len(samples)
+            report += f", {bare} pictures without pseudo-mask"
         pixels, aspects, damaged = _decode(samples, cache_size)
-        if incomplete or damaged:
-            report = f"{incomplete} samples without picture, caption or end, {damaged} damaged pictures"
-            print(f"left out of {root}: {report}", file=sys.stderr)
+        if incomplete or damaged or bare:
+            print(f"left out of {root}: {report}, {damaged} damaged pictures", file=sys.stderr)
         keep = aspects.isfinite().nonzero().flatten()  # (M,)
         if not len(keep):
             raise SSegError(f"No picture with a caption in {root} can be read: write KEY.jpg beside KEY.json or .txt.")
@@ -86,14 +98,31 @@ class TarPairs:
         Returns uint8 (n, 3, S, S) with S = stage["size"], on the device, and n captions. The same arguments always
         give the same batch, on every device up to rounding.
         """
+        rows, theta, draws = self._draw(seed, n)
+        pixels = self.pixels[torch.tensor(rows, device=self.device)]
+        captions = [self.captions[row] for row in rows]
+        chosen = [texts[int(draw * len(texts))] for texts, draw in zip(captions, draws.tolist(), strict=True)]
+        return cut(pixels, theta.to(self.device), stage["size"]), chosen
+
+    def masks(self, seed: int, n: int, stage: dict) -> Tensor:
+        """Pseudo-masks of `batch` of the same arguments: ids (n, S / 4, S / 4) int64 on the device.
+
+        They are those of the whole pictures, cut by the windows that the pixels are cut by (`masks` of the loader).
+        """
+        rows, theta, _ = self._draw(seed, n)
+        return self.grids.cut(rows, theta, stage["size"] // 4)
+
+    def whole(self, seed: int, n: int) -> tuple[Tensor, Tensor]:
+        """The pictures of `batch`, uncut: uint8 (n, 3, S, S), squashed to squares, and their width / height (n,)."""
+        rows = [self._row(seed * n + i) for i in range(n)]
+        return self.pixels[torch.tensor(rows, device=self.device)], self.aspects[rows]
+
+    def _draw(self, seed: int, n: int) -> tuple[list[int], Tensor, Tensor]:
+        """What is random in a batch: rows of pictures, their windows (n, 2, 3), and a draw of 0..1 for the caption."""
         rows = [self._row(seed * n + i) for i in range(n)]
         generator = torch.Generator().manual_seed(random.Random(f"{self.seed}/{seed}").getrandbits(63))
         draws = torch.rand(5, n, generator=generator)
-        theta = crop_windows(self.aspects[rows], draws[:4])
-        pixels = self.pixels[torch.tensor(rows, device=self.device)]
-        captions = [self.captions[row] for row in rows]
-        chosen = [texts[int(draw * len(texts))] for texts, draw in zip(captions, draws[4].tolist(), strict=True)]
-        return cut(pixels, theta.to(self.device), stage["size"]), chosen
+        return rows, crop_windows(self.aspects[rows], draws[:4]), draws[4]
 
     def _row(self, position: int) -> int:
         epoch, place = divmod(position, len(self.rows))
@@ -152,30 +181,34 @@ def cut(pixels: Tensor, theta: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(samples, fine).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _folder(root) -> Path:
-    root = Path(os.environ.get("SSEG_DATA") or _DATA) / Path(root).expanduser()  # an absolute root stays as it is
+def data_path(folder) -> Path:
+    """Where a folder of tars lies: a relative one under $SSEG_DATA, else under data/ of the repository."""
+    return Path(os.environ.get("SSEG_DATA") or _DATA) / Path(folder).expanduser()  # an absolute one stays as it is
+
+
+def tars_of(root: Path) -> list[Path]:
+    """The tars of a folder in a fixed order."""
     if not root.is_dir():
         raise SSegError(f"There is no folder {root}: set data.root, or the variable SSEG_DATA, to your tars' folder.")
-    return root
+    if not (tars := sorted(root.glob("*.tar"))):
+        raise SSegError(f"There are no .tar files in {root}: put image-text shards in WebDataset's layout there.")
+    return tars
 
 
 def _list(root: Path) -> tuple[list[Sample], int]:
     """All samples of a folder in a fixed order, and how many were incomplete."""
-    tars = sorted(root.glob("*.tar"))
-    if not tars:
-        raise SSegError(f"There are no .tar files in {root}: put image-text shards in WebDataset's layout there.")
     samples, incomplete = [], 0
-    for tar in tars:
-        for parts in _members(tar).values():
+    for tar in tars_of(root):
+        for key, parts in members(tar).items():
             captions = _captions(parts)
             if captions and "picture" in parts:
-                samples.append(Sample(tar, *parts["picture"], captions))
+                samples.append(Sample(tar, *parts["picture"], captions, key))
             else:
                 incomplete += 1
     return samples, incomplete
 
 
-def _members(path: Path) -> dict[str, dict]:
+def members(path: Path) -> dict[str, dict]:
     """Key -> {"picture": (offset, size), "json": bytes, "txt": bytes}; the key ends at the name's first dot."""
     found = defaultdict(dict)
     try:
@@ -191,6 +224,16 @@ def _members(path: Path) -> dict[str, dict]:
     except tarfile.TarError as error:  # cut off or not a tar: what came before is used
         print(f"{path} is damaged ({error}): {len(found)} samples of it are read.", file=sys.stderr)
     return {key: parts for key, parts in found.items() if parts}
+
+
+def _with_masks(samples: list[Sample], masks: Masks, root: Path) -> tuple[list[Sample], list[np.ndarray]]:
+    """Samples that have a pseudo-mask, and the ids (h, w) of each."""
+    tars = sorted({sample.tar for sample in samples})
+    ids = dict(zip(tars, masks(tars), strict=True))
+    kept = [sample for sample in samples if sample.key in ids[sample.tar]]
+    if not kept:
+        raise SSegError(f"No picture with a caption in {root} has a pseudo-mask: take masks made of these very tars.")
+    return kept, [ids[sample.tar][sample.key] for sample in kept]
 
 
 def _captions(parts: dict) -> list[str]:

@@ -1,0 +1,357 @@
+"""Pseudo-masks of whole pictures, made once for a folder of image-text tars.
+
+    python -m train.pseudo_masks pairs pairs-pixels --features pixels --k 8
+    python -m train.pretrain train/recipes/pairs.yaml data.root=pairs pseudo_masks.stored=pairs-pixels
+    for i in 1 2 3 4; do python -m train.pseudo_masks ... --shard $i/4 & done; wait   # four share the work
+
+ROOT/NAME.tar gives OUT/NAME.tar, which holds KEY.png for each picture that can be read: cluster ids, 8 bits a cell,
+with a palette to look at. A shard appears when it is complete; after a kill, the same command goes on with the shards
+that are not there yet. OUT/meta.json says how the masks were made, and a folder never mixes two ways.
+"""
+
+import argparse
+import io
+import json
+import os
+import re
+import sys
+import tarfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image
+
+from sseg import images
+from sseg.errors import SSegError
+from sseg.features import FeatureSource, source
+from sseg.pseudo_masks import CELL, grid_of, pseudo_masks
+from train.data.shards import data_path, members, tars_of
+from train.provenance import commit, versions
+
+META = "meta.json"
+FACET = FeatureSource.facets[0]
+RECIPE = {"features": None, "facet": FACET, "stored": None, "whole": False, "resolution": 448}  # keys and defaults
+STEPS = 10  # K-Means (paper, section 9.3)
+BATCH = 16  # pictures clustered together
+WAITING = 16  # batches' worth of decoded pictures that may wait for others of their size
+AHEAD = 32  # pictures decoded ahead
+
+
+class Settings(NamedTuple):
+    """What the ids of a picture depend on beside its file and its key."""
+
+    features: str
+    k: int
+    resolution: int  # see sseg.pseudo_masks.grid_of
+    facet: str = FACET
+
+    def described(self) -> dict:
+        """With the fixed rules, as they stand in meta.json."""
+        rules = {"cell": CELL, "kmeans_steps": STEPS, "seeds": "BLAKE2b of the key, 63 bits"}
+        return self._asdict() | rules | {"most_pixels": self.most_pixels}
+
+    @property
+    def most_pixels(self) -> int:
+        """A bigger picture is scaled down to so many first: two pixels along each of those that features see."""
+        return 4 * self.resolution**2
+
+
+def seed_of(key: str) -> int:
+    """The seed of a picture's clusters, from its key alone: 0 to 2^63 - 1."""
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") >> 1
+
+
+class WholeMasks:
+    """Makes the pseudo-masks of all pictures of tars, whether they have captions or not."""
+
+    def __init__(self, settings: Settings, device="cpu", batch: int = BATCH):
+        """Raises SSegError for features that do not exist and for a k that 8 bits do not hold."""
+        if not 1 <= settings.k <= 256:
+            raise SSegError(f"Pseudo-masks are kept in 8 bits: k {settings.k} is not in 1..256.")
+        self.device, self.batch = torch.device(device), batch
+        self.source = source(settings.features, settings.facet, self.device)
+        self.settings = settings._replace(features=self.source.name)  # what "auto" came to
+        self.damaged = self.missing = 0  # pictures that cannot be read, samples without one
+
+    def __call__(self, tars: list[Path]) -> Iterator[dict[str, np.ndarray]]:
+        """For each tar, the keys of its pictures in their order, with ids (h, w) uint8 on the grid of `grid_of`."""
+        progress = Progress(sum(tar.stat().st_size for tar in tars))
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+            for tar in tars:
+                yield self._shard(tar, pool, progress)
+
+    def _shard(self, tar: Path, pool: ThreadPoolExecutor, progress: "Progress") -> dict[str, np.ndarray]:
+        samples = members(tar)
+        places = {key: parts["picture"] for key, parts in samples.items() if "picture" in parts}
+        self.missing += len(samples) - len(places)
+        found, waiting = {}, {}  # waiting: (H, W, 3) -> key -> picture
+        for key, picture in self._pictures(tar, places, pool):
+            progress.add(tar.stat().st_size / len(places))
+            if picture is None:
+                self.damaged += 1
+                continue
+            alike = waiting.setdefault(picture.shape, {})
+            alike[key] = picture
+            if len(alike) == self.batch:
+                found |= self._cluster(waiting.pop(picture.shape))
+            elif sum(map(len, waiting.values())) > WAITING * self.batch:
+                found |= self._cluster(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
+        for alike in waiting.values():
+            found |= self._cluster(alike)
+        return {key: found[key] for key in places if key in found}
+
+    def _pictures(self, tar: Path, places: dict, pool: ThreadPoolExecutor) -> Iterator[tuple[str, np.ndarray | None]]:
+        """Key and picture, None where it is damaged; some are decoded ahead."""
+        ahead = deque()
+        with tar.open("rb") as file:
+            for key, (offset, size) in places.items():
+                file.seek(offset)
+                ahead.append((key, pool.submit(self._decode, file.read(size))))
+                if len(ahead) > AHEAD:
+                    key, picture = ahead.popleft()
+                    yield key, picture.result()
+        for key, picture in ahead:
+            yield key, picture.result()
+
+    def _decode(self, data: bytes) -> np.ndarray | None:
+        try:
+            return images.read(data, self.settings.most_pixels)
+        except SSegError:
+            return None
+
+    def _cluster(self, pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Pictures of one size by key -> their ids."""
+        pixels = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures.values()])
+        grid = grid_of(*pixels.shape[-2:], self.settings.resolution)
+        seeds = torch.tensor([seed_of(key) for key in pictures])
+        ids = pseudo_masks(pixels.to(self.device), self.source, self.settings.k, grid, seeds, STEPS)  # (B, h, w)
+        return dict(zip(pictures, ids.to(torch.uint8).cpu().numpy(), strict=True))
+
+
+class StoredMasks:
+    """Reads what `write` has written with the same settings; called as `WholeMasks`, and gives the same."""
+
+    def __init__(self, folder, settings: Settings):
+        """Raises SSegError where there are no masks or where they were made otherwise."""
+        self.folder, self.k = data_path(folder), settings.k
+        meta = read_meta(self.folder)
+        if meta is None:
+            raise SSegError(f"There are no pseudo-masks in {self.folder}: make them with python -m train.pseudo_masks.")
+        if other := differences(meta, settings.described()):
+            raise SSegError(f"The pseudo-masks in {self.folder} are not the recipe's, they have {other}: change one.")
+
+    def __call__(self, tars: list[Path]) -> Iterator[dict[str, np.ndarray]]:
+        """For each tar, key -> ids (h, w) uint8. Raises SSegError for shards that are missing or damaged."""
+        missing = [tar.name for tar in tars if not (self.folder / tar.name).is_file()]
+        if missing:
+            raise SSegError(f"{self.folder} lacks the pseudo-masks of {len(missing)} of {len(tars)} tars "
+                            f"({missing[0]} first): run python -m train.pseudo_masks to its end.")
+        for tar in tars:
+            yield read_shard(self.folder / tar.name, self.k)
+
+
+def open_masks(recipe: dict, stages: list[dict], device) -> WholeMasks | StoredMasks | None:
+    """The masks of whole pictures that a recipe's `pseudo_masks` asks for; None: those of each crop are made."""
+    if unknown := sorted(recipe.keys() - RECIPE.keys()):
+        raise SSegError(f"pseudo_masks has no key {unknown[0]!r}: it takes {', '.join(RECIPE)}.")
+    recipe = RECIPE | recipe
+    if not (recipe["stored"] or recipe["whole"]):
+        return None
+    ks = sorted({stage["k"] for stage in stages})
+    if len(ks) != 1:
+        raise SSegError(f"The pseudo-masks of whole pictures have one k: give all stages the same instead of {ks}.")
+    settings = Settings(recipe["features"], ks[0], recipe["resolution"], recipe["facet"] or FACET)
+    return StoredMasks(recipe["stored"], settings) if recipe["stored"] else WholeMasks(settings, device)
+
+
+def write(root, out, settings: Settings, device="cpu", batch: int = BATCH, share: tuple[int, int] = (1, 1)) -> dict:
+    """Write the shards that are not there yet.
+
+    Args:
+        root, out: folders of tars and of masks; relative ones lie under $SSEG_DATA, else under data/.
+        share: (i, n): only every n-th shard, from the i-th of 1..n on.
+    Returns:
+        Counts of what this call did: shards, pictures, damaged ones, samples without_picture; and seconds.
+    Raises:
+        SSegError: no tars, unknown features, or `out` holds something else.
+    """
+    root, out, start = data_path(root), data_path(out), time.monotonic()
+    tars, make = tars_of(root)[share[0] - 1 :: share[1]], WholeMasks(settings, device, batch)
+    meta = claim(out, make, share)
+    if other := differences(meta["made_by"], made_by(make.device)):
+        print(f"{out} was begun with {other}: what follows may differ in the last digits", file=sys.stderr)
+    todo = [tar for tar in tars if not (out / tar.name).exists()]
+    if len(todo) < len(tars):
+        print(f"{len(tars) - len(todo)} of {len(tars)} shards are already in {out}", file=sys.stderr)
+    pictures = 0
+    for tar, masks in zip(todo, make(todo), strict=True):
+        claim(out, make, share)  # another process may have begun otherwise at the same moment
+        write_shard(out / tar.name, masks, settings.k)
+        pictures += len(masks)
+    counts = {"shards": len(todo), "pictures": pictures, "damaged": make.damaged}
+    return counts | {"without_picture": make.missing, "seconds": round(time.monotonic() - start, 1)}
+
+
+def claim(out: Path, make: WholeMasks, share: tuple[int, int]) -> dict:
+    """Write meta.json, or check that the folder's own has the same settings; returns it."""
+    meta = read_meta(out)
+    if meta is None and any(out.glob("*.tar")):
+        raise SSegError(f"{out} holds tars that are no pseudo-masks ({META} is missing): choose another folder.")
+    if meta is None:
+        meta = make.settings.described() | {"made_by": made_by(make.device)}
+        out.mkdir(parents=True, exist_ok=True)
+        put(out / META, (json.dumps(meta, indent=2) + "\n").encode(), f".{share[0]}-of-{share[1]}")
+    elif other := differences(meta, make.settings.described()):
+        raise SSegError(f"{out} holds other pseudo-masks, they have {other}: choose another folder.")
+    return meta
+
+
+def made_by(device: torch.device) -> dict:
+    """Commit, kind of device and versions that decide the last digits."""
+    packages = versions() | {"pillow": PIL.__version__}
+    return {"commit": commit(), "device": device.type, "versions": packages}
+
+
+def read_meta(folder: Path) -> dict | None:
+    """How the masks of a folder were made; None where nothing says so."""
+    try:
+        return dict(json.loads((folder / META).read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, OSError):
+        raise SSegError(f"{folder / META} cannot be read: make the pseudo-masks anew in another folder.") from None
+
+
+def differences(found: dict, wanted: dict) -> str:
+    """Where a folder departs from what is wanted, in words; empty where it does not."""
+    other = {key: value for key, value in wanted.items() if found.get(key) != value}
+    return ", ".join(f"{key} {found.get(key)} instead of {value}" for key, value in other.items())
+
+
+def put(path: Path, data: bytes, writer: str = "") -> None:
+    """Write a file whole or not at all; what a kill leaves behind is overwritten by the next try.
+
+    `writer` tells apart processes that may write the same file at the same moment.
+    """
+    part = path.with_name(f".{path.name}{writer}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def write_shard(path: Path, masks: dict[str, np.ndarray], k: int) -> None:
+    """A tar of KEY.png; the same masks always give the same bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for key, ids in masks.items():
+            data = encode(ids, k)
+            member = tarfile.TarInfo(f"{key}.png")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    put(path, buffer.getvalue())
+
+
+def read_shard(path: Path, k: int) -> dict[str, np.ndarray]:
+    """Key -> ids (h, w) uint8 below k."""
+    masks = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                with Image.open(tar.extractfile(member)) as image:
+                    masks[member.name.removesuffix(".png")] = ids = np.array(image)
+                if ids.dtype != np.uint8 or ids.ndim != 2 or ids.max() >= k:
+                    raise ValueError(f"{member.name} is no grid of ids below {k}")
+    except (tarfile.TarError, OSError, SyntaxError, ValueError) as error:
+        raise SSegError(f"{path} is damaged ({error}): delete it and run python -m train.pseudo_masks again.") from None
+    return masks
+
+
+def encode(ids: np.ndarray, k: int) -> bytes:
+    """Ids (h, w) uint8 as a PNG of the same size."""
+    image = Image.fromarray(ids)
+    image.putpalette(images.colors(k).tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", bits=8)
+    return buffer.getvalue()
+
+
+class Progress:
+    """A line on stderr now and then; the time left is that of the bytes left."""
+
+    def __init__(self, total: int):
+        self.total, self.pictures, self.read = total, 0, 0.0
+        self.start = self.said = time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def add(self, size: float) -> None:
+        """One more picture, which takes `size` bytes of its tar."""
+        self.pictures, self.read, now = self.pictures + 1, self.read + size, time.monotonic()
+        if now - self.said < (0.5 if self.live else 30):  # a log wants few lines
+            return
+        self.said, seconds = now, now - self.start
+        left = seconds * max(0.0, self.total / self.read - 1)
+        line = f"{self.pictures} pictures, {self.pictures / seconds:.0f} a second, {left:.0f} s left"
+        print(f"\r{line}  " if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m train.pseudo_masks", description=__doc__.split("\n")[0])
+    parser.add_argument("root", help="folder of tars, under $SSEG_DATA if relative")
+    parser.add_argument("out", help="folder of pseudo-masks, under $SSEG_DATA if relative")
+    parser.add_argument("--features", required=True, metavar="NAME", help="feature source")
+    parser.add_argument("--facet", default=FACET, help=f"kind of the source's features ({FACET})")
+    parser.add_argument("--k", type=natural, default=8, help="clusters a picture (8)")
+    parser.add_argument("--resolution", type=natural, default=RECIPE["resolution"], metavar="N", help="side in pixels "
+                        "of a square picture that is cut into 8 x 8 cells; others get as many cells (448)")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--batch", type=natural, default=BATCH, metavar="N", help=f"pictures together ({BATCH})")
+    parser.add_argument("--shard", type=share, default=(1, 1), metavar="i/n", help="the i-th of n shares, 1/n to n/n")
+    return parser.parse_args(arguments)
+
+
+def device(text: str) -> torch.device:
+    if text == "auto":
+        text = "cuda" if torch.cuda.is_available() else "cpu"
+    if text != "cpu" and not (re.fullmatch(r"cuda(:\d+)?", text) and torch.cuda.is_available()):
+        raise argparse.ArgumentTypeError(f"there is no device {text} here: take auto or cpu")
+    return torch.device(text)
+
+
+def natural(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def share(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text} is not a share: with three processes, give them 1/3, 2/3 and 3/3")
+    return int(found[1]), int(found[2])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    settings = Settings(options.features, options.k, options.resolution, options.facet)
+    try:
+        counts = write(options.root, options.out, settings, options.device, options.batch, options.shard)
+    except SSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(counts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
