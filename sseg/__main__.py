@@ -1,4 +1,4 @@
-"""The command line: python -m sseg segment | info."""
+"""The command line: python -m sseg segment | pseudo-masks | info."""
 
 import argparse
 import json
@@ -8,6 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from sseg.errors import SSegError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +39,23 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--out", type=Path, metavar="DIR", help="write NAME.ids.png, NAME.overlay.png and NAME.json")
     segment.add_argument("--json", action="store_true", help="one JSON object a picture, each on a line of its own")
     segment.set_defaults(run=_segment)
+
+    masks = commands.add_parser("pseudo-masks", help="divide pictures into clusters of alike features")
+    masks.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER", help="picture file, or folder of them")
+    masks.add_argument("--features", default="auto", help="auto (dino, else mini), dino, mini, sseg, pixels, or a "
+                       "ViT by its name in timm")
+    masks.add_argument("--facet", help="kind of the source's features (default: its first)")
+    masks.add_argument("--k", type=int, default=8, help="clusters a picture")
+    masks.add_argument("--resolution", type=int, default=448, metavar="N", help="a square picture gets (N / 8)^2 cells")
+    masks.add_argument("--seed", type=int, default=0, help="of the first centres")
+    masks.add_argument("--method", default="kmeans", help="kmeans, or spectral (slow, for comparison)")
+    masks.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
+    masks.add_argument("--truth", type=Path, metavar="MASK", help="PNG of class ids, 255 ignored; for several pictures "
+                       "a folder with NAME.png of each")
+    masks.add_argument("--out", type=Path, metavar="DIR", help="write NAME.ids.png, NAME.overlay.png and NAME.json of "
+                       "each picture, and contact-sheet.png of all")
+    masks.add_argument("--json", action="store_true", help="one JSON object a picture, each on a line of its own")
+    masks.set_defaults(run=_pseudo_masks)
 
     info = commands.add_parser("info", help="what weights are")
     info.add_argument("weights", metavar="WEIGHTS", nargs="?", default="mini")
@@ -106,6 +125,113 @@ def _table(report: dict) -> str:
         lines.append(f"  {100 * row['area']:5.1f} %  {score}  {row['phrase']}{winner}{note}")
     lines.append(f"  {100 * report['background_area']:5.1f} %        background")
     return "\n".join(lines)
+
+
+def _pseudo_masks(options) -> int:
+    from sseg import images
+    from sseg.pseudo_masker import PseudoMasker, check
+
+    check(options.k, options.seed, options.resolution, options.method)  # one sentence, not one a picture
+    paths = _pictures(options.images)
+    if options.truth and len(paths) > 1 and not options.truth.is_dir():
+        raise SSegError("One mask cannot be the truth of several pictures: give a folder with NAME.png of each.")
+    if options.out:
+        _make_folder(options.out)
+    masker = PseudoMasker(options.features, options.facet, options.device)
+    if masker.note:
+        print(masker.note, file=sys.stderr)
+    failed, used, rows = 0, set(), []
+    for path in paths:
+        try:
+            rgb = images.read(path)
+            masks = masker(rgb, options.k, options.seed, options.resolution, options.method)
+            score = masks.against(_mask_of(path, options.truth)) if options.truth else None
+        except SSegError as error:  # the other pictures are still worth having
+            if len(paths) == 1:
+                raise
+            print(error, file=sys.stderr)
+            failed += 1
+            continue
+        report = {"image": path, **masks.to_json(), **({"truth": score} if score else {})}
+        if options.out:
+            name = _unused(Path(path).stem, used)
+            _write(options.out, name, rgb, masks, report)
+            rows.append(_sheet_row(Path(path).name, rgb, masks, score))
+        print(json.dumps(report) if options.json else _cluster_table(report), flush=True)
+    if rows:
+        _write_sheets(options.out, rows)
+    return 2 if failed else 0
+
+
+def _pictures(paths: list[str]) -> list[str]:
+    """The paths, with the picture files of each folder in its place, sorted."""
+    found = []
+    for path in paths:
+        if Path(path).is_dir():
+            inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in PICTURES)
+            if not inside:
+                raise SSegError(f'There is no picture in the folder "{path}": it needs {", ".join(PICTURES)} files.')
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def _mask_of(path: str, truth: Path) -> Path:
+    return truth / f"{Path(path).stem}.png" if truth.is_dir() else truth
+
+
+def _sheet_row(name: str, rgb, masks, score):
+    import numpy as np
+
+    from sseg import images, sheets
+    from sseg.pseudo_masker import enlarge
+
+    size = sheets.fitted(rgb.shape[:2])
+    small = np.array(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BOX))
+    clusters = images.overlay(small, enlarge(masks.ids, size), images.colors(masks.count), opacity=0.7)
+    colours = enlarge(masks.features.pca(), size)
+    note = f"{masks.count} clusters, {masks.features.source}"
+    if score and score["oracle_miou"] is not None:
+        note += f", oracle mIoU {score['oracle_miou']:.1f} %"
+    return sheets.Row(name, note, [small, clusters, colours])
+
+
+def _write_sheets(folder: Path, rows) -> None:
+    from sseg import sheets
+
+    try:
+        for number, page in enumerate(sheets.pages(rows, ["picture", "clusters", "features as colours (PCA)"]), 1):
+            page.save(folder / ("contact-sheet.png" if number == 1 else f"contact-sheet-{number}.png"))
+    except OSError as error:
+        raise SSegError(f'The contact sheet cannot be written to "{folder}" ({error.strerror}).') from error
+
+
+def _cluster_table(report: dict) -> str:
+    (height, width), (rows, columns) = report["size"], report["grid"]
+    lines = [
+        f"{report['image']}  {width} x {height}, {columns} x {rows} cells",
+        f"  {report['features']} ({report['facet']}), {report['method']}, K {report['k']}, seed {report['seed']}",
+        f"  cluster  area %  spread  nearest  border %{'  class' if 'truth' in report else ''}",
+    ]
+    assigned = report["truth"]["assigned"] if "truth" in report else None
+    for row in report["clusters"]:
+        line = f"  {row['id']:>7}  {100 * row['area']:6.1f}  {row['spread']:6.2f}  {_or_dash(row['nearest']):>7}"
+        line += f"  {100 * row['border']:8.1f}"
+        lines.append(line + (f"  {_or_dash(assigned[row['id']]):>5}" if assigned else ""))
+    return "\n".join(lines + (_truth_lines(report["truth"]) if assigned else []))
+
+
+def _or_dash(value) -> str:
+    return "-" if value is None else str(value)
+
+
+def _truth_lines(score: dict) -> list[str]:
+    if score["oracle_miou"] is None:
+        return ["  all pixels of the mask are ignored"]
+    lines = [f"  oracle mIoU {score['oracle_miou']:.2f} %, pixel accuracy {score['pixel_accuracy']:.2f} %"]
+    return lines + [f"    class {one['name']:<12} IoU {one['iou']:6.2f} %  area {100 * one['area']:5.1f} %"
+                    for one in score["classes"]]
 
 
 def _info(options) -> int:

@@ -55,7 +55,7 @@ class Features:
     @cached_property
     def _centred(self) -> Tensor:  # (T, d), mean 0
         flat = self.tokens.flatten(0, 1)
-        return flat - flat.mean(0)
+        return flat - flat.double().mean(0).float()  # in doubles, so that equal features have exactly 0
 
     @cached_property
     def _total(self) -> float:
@@ -94,7 +94,7 @@ class Features:
         unexplained: inertia over the inertia of one cluster, 0..1. silhouette: -1..1 (Rousseeuw 1987), by
         scikit-learn on 500 cells drawn by the seed; None where it has no meaning (one cluster, or one a cell).
         """
-        ks = [_clusters(k, self) for k in ks]
+        ks = [_clusters(k, self.grid) for k in ks]
         sample = np.random.default_rng(_seed(seed)).permutation(len(self._centred))[:SAMPLE]
         distances = torch.cdist(*[self._centred[sample].double()] * 2).fill_diagonal_(0).numpy()
         rows = []
@@ -106,11 +106,10 @@ class Features:
 
     def best_k(self, ks: Iterable[int] = range(2, 13), seed: int = 0) -> int:
         """The K with the greatest silhouette; the smallest of them on a tie, or where all cells are alike."""
-        ks = sorted(k for k in ks if k < len(self._centred))
-        if not ks:
+        rows = self.elbow([k for k in sorted(ks) if k < len(self._centred)], seed)
+        if not rows:
             raise SSegError(f"There is no K to choose from that is below the {len(self._centred)} cells.")
-        scores = [-2 if row["silhouette"] is None else row["silhouette"] for row in self.elbow(ks, seed)]
-        return ks[int(np.argmax(scores))]
+        return max(rows, key=lambda row: -2 if row["silhouette"] is None else row["silhouette"])["k"]
 
 
 class PseudoMasker:
@@ -124,6 +123,7 @@ class PseudoMasker:
         self.device = devices.pick(device)
         self.source = sources.source(features, facet, self.device)
         self.name, self.label = self.source.name, self.source.label
+        self.note = self.source.note  # one sentence if "auto" chose the source: which, and why
         self.facet = facet or self.source.facets[0]
 
     def __call__(self, image, k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans") -> "PseudoMasks":
@@ -141,7 +141,7 @@ class PseudoMasker:
         Raises:
             SSegError: not a picture, or a resolution outside of that.
         """
-        resolution = _whole(resolution, "The resolution", *RESOLUTIONS)
+        resolution = _resolution(resolution)
         rgb = images.read(image)
         pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None].contiguous().to(self.device)
         tokens = self.source(pixels, grid_of(*rgb.shape[:2], resolution))[0].float().cpu()  # (h, w, d)
@@ -157,9 +157,8 @@ class PseudoMasker:
         Raises:
             SSegError: k below 1 or above the number of cells, an unknown method, features that are not finite.
         """
-        k, seed = _clusters(k, found), _seed(seed)
-        if method not in METHODS:
-            raise SSegError(f"There is no method {method!r}: choose kmeans or spectral.")
+        k, seed = _clusters(k, found.grid), _seed(seed)
+        _check_method(method)
         ids = _kmeans(found, k, seed) if method == "kmeans" else _spectral(found, k, seed)
         ids = _by_area(ids)
         inertia = float(_inertias(found, ids).sum())
@@ -186,7 +185,7 @@ class PseudoMasks:
     @cached_property
     def labels(self) -> np.ndarray:
         """(H, W) int32: the id of each pixel's cell."""
-        return _enlarge(self.ids, self.features.size).astype(np.int32)
+        return enlarge(self.ids, self.features.size).astype(np.int32)
 
     @cached_property
     def clusters(self) -> list[dict]:
@@ -232,7 +231,7 @@ class PseudoMasks:
         if tuple(self.features.size) != tuple(other.features.size):
             raise SSegError("Two divisions can only be compared on the same picture: these have different sizes.")
         finer = np.maximum(self.ids.shape, other.ids.shape)
-        return float(adjusted_rand_score(*(_enlarge(one.ids, finer).ravel() for one in (self, other))))
+        return float(adjusted_rand_score(*(enlarge(one.ids, finer).ravel() for one in (self, other))))
 
     def against(self, truth, class_names: list[str] | None = None, ignore: int = 255) -> dict:
         """How well the clusters fit true classes, each cluster taking the class of most of its pixels (paper, section
@@ -363,10 +362,10 @@ def _silhouette(distances: np.ndarray, ids: np.ndarray) -> float | None:
 
 
 # ---- shapes and sizes --------------------------------------------------------------------------------------------
-def _enlarge(ids: np.ndarray, size) -> np.ndarray:
-    """The id of the cell at each pixel, by the rule of `metrics.oracle_update`."""
-    rows, columns = (np.arange(n) * cells // n for n, cells in zip(size, ids.shape, strict=True))
-    return ids[rows[:, None], columns]
+def enlarge(cells: np.ndarray, size) -> np.ndarray:
+    """What is at the cell of each pixel, (h, w, ...) -> (H, W, ...), by the rule of `metrics.oracle_update`."""
+    rows, columns = (np.arange(n) * count // n for n, count in zip(size, cells.shape[:2], strict=True))
+    return cells[rows[:, None], columns]
 
 
 def _outlines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -379,7 +378,14 @@ def _outlines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------------
-def _whole(value, what: str, low: int, high: int) -> int:
+def check(k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans") -> None:
+    """Raise SSegError for settings that no square picture can be clustered with, before any picture is there."""
+    _clusters(k, grid_of(1, 1, _resolution(resolution)))
+    _seed(seed)
+    _check_method(method)
+
+
+def _whole(value, what: str, low: int, high: int, of: str = "") -> int:
     """A whole number between two others, or one sentence; 8.0 is whole, NaN is not."""
     try:
         number = int(value)
@@ -387,12 +393,22 @@ def _whole(value, what: str, low: int, high: int) -> int:
     except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
-        raise SSegError(f"{what} must be a whole number from {low} to {high}, not {value}.")
+        limit = f"{high} ({of})" if of else high
+        raise SSegError(f"{what} must be a whole number from {low} to {limit}, not {value}.")
     return number
 
 
-def _clusters(k, found: Features) -> int:
-    return _whole(k, "The number of clusters K", 1, found.grid[0] * found.grid[1])
+def _clusters(k, grid) -> int:
+    return _whole(k, "The number of clusters K", 1, grid[0] * grid[1], "the cells of the picture")
+
+
+def _resolution(resolution) -> int:
+    return _whole(resolution, "The resolution", *RESOLUTIONS)
+
+
+def _check_method(method) -> None:
+    if method not in METHODS:
+        raise SSegError(f"There is no method {method!r}: choose {' or '.join(METHODS)}.")
 
 
 def _seed(seed) -> int:

@@ -109,3 +109,90 @@ def test_info(tiny_weights, run):
 
 def test_command_line_and_library_begin_with_the_same_background():
     assert _parser().parse_args(["segment", "x.png", "--phrases", "dog"]).background == BACKGROUND
+
+
+# ---- pseudo-masks --------------------------------------------------------------------------------------------------
+FAST = ("--features", "pixels", "--resolution", "64", "--device", "cpu")
+
+
+def test_pseudo_masks_tables_and_json_say_the_same(photo, run):
+    code, out, err = run("pseudo-masks", photo, "--k", "4", *FAST)
+    assert code == 0 and err == "" and "120 x 90" in out and "pixels (tokens)" in out
+    code, line, _ = run("pseudo-masks", photo, "--k", "4", "--json", *FAST)
+    report = json.loads(line)
+    assert code == 0 and report["image"] == photo and report["k"] == 4 and report["size"] == [90, 120]
+    table = [row.split() for row in out.splitlines()[3:]]
+    assert table == [
+        [str(row["id"]), f"{100 * row['area']:.1f}", f"{row['spread']:.2f}", str(row["nearest"]),
+         f"{100 * row['border']:.1f}"] for row in report["clusters"]]  # fmt: skip
+
+
+def test_pseudo_masks_of_folders_go_by_name_and_skip_what_is_damaged(photo, run, tmp_path):
+    folder, results = tmp_path / "folder", tmp_path / "results"
+    folder.mkdir()
+    for name in ("b.jpg", "a.png", "c.webp"):
+        Image.open(photo).save(folder / name)
+    (folder / "aa.png").write_bytes(Path(photo).read_bytes()[:300])
+    (folder / "notes.txt").write_text("no picture")
+    code, out, err = run("pseudo-masks", str(folder), photo, "--json", "--out", str(results), *FAST)
+    assert code == 2 and '"aa.png"' in err and one_sentence(err)
+    names = [Path(json.loads(line)["image"]).name for line in out.splitlines()]
+    assert names == ["a.png", "b.jpg", "c.webp", "photo.png"]
+    kinds = ("ids.png", "overlay.png", "json")
+    expected = {f"{name}.{kind}" for name in ("a", "b", "c", "photo") for kind in kinds}
+    assert {path.name for path in results.iterdir()} == expected | {"contact-sheet.png"}
+    ids, report = np.asarray(Image.open(results / "a.ids.png")), json.loads((results / "a.json").read_text())
+    assert ids.shape == (90, 120) and set(np.unique(ids)) == {row["id"] for row in report["clusters"]}
+    assert report == json.loads(out.splitlines()[0])
+    assert Image.open(results / "a.overlay.png").size == (120, 90)
+
+
+def test_pseudo_masks_of_many_pictures_need_more_than_a_page(photo, run, tmp_path):
+    code, _, _ = run("pseudo-masks", *[photo] * 13, "--out", str(tmp_path / "many"), *FAST)
+    sheets = sorted(path.name for path in (tmp_path / "many").glob("contact-sheet*"))
+    assert code == 0 and sheets == ["contact-sheet-2.png", "contact-sheet.png"]
+
+
+def test_pseudo_masks_against_a_truth(photo, run, tmp_path):
+    ids = np.full((90, 120), 3, np.uint8)
+    ids[50:], ids[:9] = 12, 255
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    Image.fromarray(ids).save(masks / "photo.png")
+    code, line, _ = run("pseudo-masks", photo, "--truth", str(masks / "photo.png"), "--json", *FAST)
+    score = json.loads(line)["truth"]
+    assert code == 0 and score["oracle_miou"] > 70 and [one["id"] for one in score["classes"]] == [3, 12]
+    code, out, _ = run("pseudo-masks", photo, "--truth", str(masks), *FAST)
+    assert code == 0 and f"oracle mIoU {score['oracle_miou']:.2f} %" in out
+    assert [row.split()[-1] for row in out.splitlines()[3:11]] == [str(winner) for winner in score["assigned"]]
+    other = tmp_path / "other.png"
+    Image.open(photo).save(other)
+    code, out, err = run("pseudo-masks", photo, str(other), "--truth", str(masks), "--json", *FAST)
+    assert code == 2 and "other.png" in err and one_sentence(err) and json.loads(out)["truth"] == score
+    code, out, err = run("pseudo-masks", photo, str(other), "--truth", str(masks / "photo.png"), *FAST)
+    assert code == 2 and out == "" and "folder" in err and one_sentence(err)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("/nowhere.png",),
+        ("EMPTY",),
+        ("PHOTO", "PHOTO", "--k", "0"),
+        ("PHOTO", "PHOTO", "--k", "99999"),
+        ("PHOTO", "--resolution", "8"),
+        ("PHOTO", "--seed", "-1"),
+        ("PHOTO", "--method", "magic"),
+        ("PHOTO", "--features", "nonsense"),
+        ("PHOTO", "--facet", "nonsense"),
+        ("PHOTO", "--device", "toaster"),
+        ("PHOTO", "--truth", "/nowhere.png"),
+        ("PHOTO", "--truth", "PHOTO"),
+        ("PHOTO", "--out", "PHOTO"),
+    ],
+)
+def test_mistakes_with_pseudo_masks_get_one_sentence_and_code_2(arguments, photo, run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    words = {"PHOTO": photo, "EMPTY": str(tmp_path / "empty")}
+    code, out, err = run("pseudo-masks", *FAST, *(words.get(word, word) for word in arguments))
+    assert code == 2 and out == "" and one_sentence(err) and len(err) < 250
