@@ -208,7 +208,9 @@ class Segmenter:
             raise SSegError(f"The background threshold must lie between 0 and 1, not at {background:g}.")
         classes = parse(phrases)
         texts = [text for one in classes for text in one.synonyms]
-        owners = torch.tensor([i for i, one in enumerate(classes) for _ in one.synonyms], device=self.device)
+        owners = None  # each text is a class
+        if len(texts) > len(classes):
+            owners = torch.tensor([i for i, one in enumerate(classes) for _ in one.synonyms], device=self.device)
         embeddings = self.embed(texts)
         logits, nearest = inference.class_logits(encoded.mask_embeddings, embeddings, self.model.scale, owners)
         if competitors:
@@ -231,9 +233,10 @@ class Segmenter:
 
     def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
-        same = (self._known_embeddings @ embeddings.T).amax(1) > TOO_CLOSE  # (V,)
+        same = (embeddings @ self._known_embeddings.T).amax(0) > TOO_CLOSE  # (V,)
         same[[i for text in texts for i in self._known_places.get(text.casefold(), ())]] = True
-        return encoded.known_logits.masked_fill(same, -torch.inf)
+        shut_out = torch.zeros(same.shape, device=self.device).masked_fill(same, -torch.inf)
+        return encoded.known_logits + shut_out  # a fifth of the time of filling (N, V) under a mask
 
     @torch.inference_mode()
     def _words_at(self, encoded: Encoded, x: int, y: int, n: int) -> list[dict]:

@@ -89,6 +89,21 @@ def test_a_class_between_two_winners_is_kept():
     assert best[0].tolist() == [0, 0, 0, 0, 2, 1, 1, 1, 1]
 
 
+def test_of_equal_classes_the_first_is_taken():
+    scores = torch.tensor([0.1, 0.4, 0.4, 0.2, 0.4]).view(5, 1, 1).expand(5, 6, 6)
+    best, value = inference.top_class(scores, (20, 30))
+    assert (best == 1).all() and torch.allclose(value, torch.tensor(0.4))
+
+
+def test_contenders_are_the_classes_whose_greatest_reaches_every_least():
+    scores = torch.rand(12, 5, 7, generator=torch.Generator().manual_seed(2))
+    padded = F.pad(scores[None], (1, 1, 1, 1), mode="replicate")[0]
+    for row, possible in enumerate(inference.contenders(scores).T):
+        cells = padded[:, row : row + 2].unfold(2, 2, 1).transpose(1, 2).flatten(2)  # (C, w + 1, the four corners)
+        expected = cells.amax(2) >= cells.amin(2).amax(0)
+        assert torch.equal(possible, expected.any(1))
+
+
 def test_classes_that_cannot_win_are_left_out():
     scores = torch.rand(3, 6, 6) * 0.1
     scores[1] += 0.5

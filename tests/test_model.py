@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sseg.config import PAPER, SSegConfig
-from sseg.model import SSegModel, pool_under_masks
+from sseg.model import SSegModel, end_states, pool_under_masks
 
 TINY = {
     "backbone": {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}
@@ -86,6 +86,19 @@ def test_a_text_keeps_its_embedding_beside_longer_ones():
     padded = model.encode_text(ids, (ids != 0).long())
     assert torch.allclose(alone[0], padded[0], atol=1e-5)
     assert not torch.allclose(padded[0], padded[1], atol=1e-2)
+
+
+@pytest.mark.parametrize("padding", [0, 1])  # 1: padded with end-of-text tokens, as CLIP's tokenizer does
+@pytest.mark.parametrize("layers", [1, 3])
+def test_texts_are_read_in_use_as_in_training(layers, padding):
+    """In training by transformers' own forward pass, in use by a shorter way to the last token: the same answer."""
+    model = tiny(text_layers=layers, text_pad_token_id=padding)
+    lengths, p = torch.tensor([3, 5, 2]), padding
+    ids = torch.tensor([[2, 7, 1, p, p], [2, 8, 9, 10, 1], [2, 1, p, p, p]])
+    mask = (torch.arange(5) < lengths[:, None]).long()
+    pooled = model.text_tower(input_ids=ids, attention_mask=mask).pooler_output
+    assert torch.allclose(end_states(model.text_tower, ids, mask), pooled, atol=1e-5)
+    assert torch.allclose(model.encode_text(ids, mask), model.train().encode_text(ids, mask), atol=1e-6)
 
 
 def test_saving_and_loading_gives_the_same_answers(tmp_path):
