@@ -5,7 +5,7 @@ import warnings
 import gradio as gr
 from PIL import Image
 
-from sseg.app import segment, theme
+from sseg.app import pseudo_masks, segment, theme
 from sseg.app import weights as live_weights
 from sseg.app.service import Service
 
@@ -23,6 +23,15 @@ watch('value', fill);
 fill();
 """
 KEPT_SECONDS = 24 * 3600  # uploads and answers on the disk
+
+
+SEGMENT, PSEUDO_MASKS = "segment", "pseudo-masks"  # as in ?tab=pseudo-masks
+_ADDRESS = """() => {
+  if (!window.ssegOpened) return void (window.ssegOpened = true);  // the page itself opens its first tab
+  const url = new URL(location);
+  url.searchParams.set('tab', '%s');
+  history.replaceState(history.state, '', url);
+}"""
 
 
 class StatusLine(gr.HTML):
@@ -44,7 +53,14 @@ def build(segmenter, weights) -> gr.Blocks:
     service = Service(segmenter)
     with gr.Blocks(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
         StatusLine(live_weights.status(segmenter, weights))
-        segment.add(service, weights.loadable)
+        with gr.Tabs(selected=SEGMENT) as tabs:
+            with gr.Tab("Segment", id=SEGMENT) as first:
+                picture = segment.add(service, weights.loadable)
+            with gr.Tab("Pseudo-masks", id=PSEUDO_MASKS) as second:
+                pseudo_masks.add(service, second, picture)
+        for tab in (first, second):
+            tab.select(None, None, None, js=_ADDRESS % tab.id)
+        page.load(_asked_tab, None, tabs, api_visibility="private", show_progress="hidden")
         with gr.Accordion("About these weights", open=False):
             gr.Markdown(live_weights.card(weights))
     page.queue(max_size=32)
@@ -65,3 +81,9 @@ def options(host=None, port=None) -> dict:
         "show_error": True,
         "share": False,
     }
+
+
+def _asked_tab(request: gr.Request):
+    """The tab that the address asks for, if there is such a tab."""
+    asked = request.query_params.get("tab")
+    return gr.update(selected=asked) if asked in (SEGMENT, PSEUDO_MASKS) else gr.skip()

@@ -1,17 +1,14 @@
 """The Segment tab: a picture, words, and the segmented picture."""
 
-import threading
-from concurrent.futures import wait
-
 import gradio as gr
 
 from sseg.app import examples, failures
-from sseg.app.service import Service, Stopped
+from sseg.app.running import watched
+from sseg.app.service import Service
 from sseg.app.viewer import SegmentViewer
 from sseg.segmenter import BACKGROUND
 
 WELCOME = "An example, segmented by the words beside it. Type other words, or give your own picture."
-PATIENCE = 0.15  # seconds before a run is announced: words alone are faster and should not flicker
 PRESETS = {
     "VOC 20": "aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, dining table, dog, horse, motorbike, "
     "person|man|woman, potted plant, sheep, sofa, train, tv monitor",
@@ -29,8 +26,8 @@ class PictureInput(gr.Image):
         return payload.path if payload else None
 
 
-def add(service: Service, weights: str) -> None:
-    """Build the tab inside the current Blocks; `weights` is the name that code on the page loads."""
+def add(service: Service, weights: str) -> gr.Image:
+    """Build the tab inside the current Blocks; returns its picture. `weights`: the name that code on the page loads."""
     shown = examples.load()
     first = shown[0] if shown else None
     value, report = service.call(service.segment, first.path, first.words, BACKGROUND) if first else (None, None)
@@ -124,6 +121,7 @@ def add(service: Service, weights: str) -> None:
     again_runs(viewer.reword(reword, words, words, **private))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
     _add_api(service, words, background, viewer, found, last, queue)
+    return picture
 
 
 def _add_api(service, words, background, viewer, found, last, queue):
@@ -154,31 +152,12 @@ def _runner(service):
 
     def run(picture, phrases, background):
         """Segment a picture file by free phrases: what the viewer shows, and JSON with areas and COCO RLE."""
-        stop, stage, said = threading.Event(), ["Waiting for the model"], None
 
-        def at_stage(name):
-            if stop.is_set():
-                raise Stopped
-            stage[0] = name
-
-        yield gr.update(stage="", error=""), gr.skip(), gr.skip()
-        future = service.submit(service.segment, picture, phrases, background, at_stage)
-        try:
-            wait([future], PATIENCE)
-            while not future.done():
-                if stage[0] != said:
-                    said = stage[0]
-                    yield gr.update(stage=said), gr.skip(), gr.skip()
-                wait([future], 0.05)
-                yield gr.skip(), gr.skip(), gr.skip()  # where Stop and a closed page take effect
-            view, report = future.result()
+        def body(this):
+            view, report = yield from this.job(service.submit, service.segment, picture, phrases, background)
             yield view, report, view["key"]  # plain, for API clients; the viewer ends its stage when a value arrives
-        except Exception as error:
-            problem = failures.as_error(error)
-            yield gr.update(stage="", error=problem.message), gr.skip(), gr.skip()
-            raise problem from None
-        finally:
-            stop.set()
+
+        yield from watched(body, outputs=3)
 
     return run
 

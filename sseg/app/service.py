@@ -47,10 +47,6 @@ class Held:
         return self.rgb.nbytes + self.encoded.nbytes
 
 
-class Stopped(Exception):
-    """The person pressed Stop or closed the page."""
-
-
 def check_words(words):
     """SSegError for words that cannot be asked, before anything is computed."""
     if not str(words or "").strip(" ,;|\n"):

@@ -15,7 +15,7 @@ _GREY = gr.themes.Color(
     c700="#3a3f48", c800="#26292f", c900="#1b1d22", c950="#131519", name="grey",
 )  # fmt: skip
 
-CSS_FILES = [Path(__file__).with_name("page.css"), Path(__file__).with_name("viewer.css")]
+CSS_FILES = [Path(__file__).with_name(f"{name}.css") for name in ("page", "viewer", "clusters", "study")]
 
 
 def theme() -> gr.themes.Base:
@@ -36,6 +36,8 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         color_accent=ACCENT,
+        slider_color=ACCENT,
+        slider_color_dark=ACCENT_DARK,
         link_text_color=ACCENT,
         link_text_color_dark=ACCENT_DARK,
         button_primary_background_fill=ACCENT,

@@ -1,41 +1,20 @@
-// Runs once when the component is mounted. Given by Gradio: element, props, watch, trigger, server.
-// People's words go in through textContent only; colours go through Number.
-const $ = (css, root = element) => root.querySelector(css);
-const make = (tag, cls, text) => {
-  const node = document.createElement(tag);
-  if (cls) node.className = cls;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
+// The picture with its segments painted over it; pointer and keys. What stands beside it, and what a click asks, is the
+// script of the tab, which defines: threshold, describe, subject, pick, whenNew, whenShown, whenCleared, REST_NOTE.
 const canvas = $('canvas'), ctx = canvas.getContext('2d'), stage = $('.sv-stage'), tip = $('.sv-tip');
-const opacity = $('.sv-opacity'), background = $('.sv-background'), unnamed = $('.sv-unnamed');
-const panel = $('.svp'), legend = $('.svp-legend');
-const percent = x => (100 * x).toFixed(x < 0.0995 ? 1 : 0) + ' %';
-const rgb = color => `rgb(${color.map(Number)})`;
-const decimals = x => Number(x).toFixed(2);
-const REST = '#8a8f98';
+const opacity = $('.sv-opacity'), panel = $('.svp'), legend = $('.svp-legend');
 
 let shown = null;            // what is painted: ids, scores, segments
-let named = null;            // the same of the phrases, kept while the unnamed regions are shown
+let named = null;            // the answer itself, kept while something else is shown
 let isolated = new Set(), heat = null, cross = null, turn = 0;
 
 (function place(tries) {     // the panel may live elsewhere on the page
-  const slot = props.panel && document.getElementById(props.panel);
+  const slot = setup.panel && document.getElementById(setup.panel);
   if (slot) slot.replaceChildren(panel);
-  else if (props.panel && tries) requestAnimationFrame(() => place(tries - 1));
+  else if (setup.panel && tries) requestAnimationFrame(() => place(tries - 1));
 })(300);
 
-const loadImage = src => new Promise((ok, no) => {
-  const image = new Image();
-  image.onload = () => ok(image);
-  image.onerror = () => no(new Error('A picture did not arrive. Press Segment again.'));
-  image.src = src;
-});
-
-function bytesOf(image) {
-  const c = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext('2d', {willReadFrequently: true});
-  c.drawImage(image, 0, 0);
-  return c.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data;
+for (const control of element.querySelectorAll('.sv-controls > [data-control]')) {
+  if (!setup.controls.includes(control.dataset.control)) control.remove();
 }
 
 function unpack(mask, segments) {   // id PNG -> ids (w*h), scores 0..255 (w*h), histogram of scores per id
@@ -50,8 +29,6 @@ function unpack(mask, segments) {   // id PNG -> ids (w*h), scores 0..255 (w*h),
   return {w, h, ids, scores, histogram, segments, byId: new Map(segments.map(s => [s.id, s]))};
 }
 
-const threshold = () => shown && shown.unnamed ? 0 : Math.ceil(background.value * 2.55 - 1e-9);
-
 function measure(view, id) {        // share of the picture and mean score of one segment at the threshold
   let n = 0, sum = 0;
   for (let s = threshold(); s < 256; s++) { const c = view.histogram[id * 256 + s]; n += c; sum += c * s; }
@@ -64,13 +41,13 @@ let layers = null;                  // canvases at the drawing size: paint, line
 function fitCanvas(image) {
   const k = Math.max(1, Math.ceil(900 / Math.max(image.naturalWidth, image.naturalHeight)));
   const W = canvas.width = image.naturalWidth * k, H = canvas.height = image.naturalHeight * k;
-  layers = {k, W, H, paint: new OffscreenCanvas(W, H), lines: new OffscreenCanvas(W, H)};
+  layers = {W, H, paint: new OffscreenCanvas(W, H), lines: new OffscreenCanvas(W, H)};
   stage.style.setProperty('--ratio', W / H);
 }
 
-function paint() {
+function paint() {                  // the ids may be coarser than the picture: each is enlarged to its rectangle
   if (!shown) return;
-  const {w, ids, scores, byId} = shown, {k, W, H} = layers, T = threshold();
+  const {w, h, ids, scores, byId} = shown, {W, H} = layers, T = threshold();
   const lut = new Uint32Array(65536);
   for (const [id, s] of byId) {
     if (!isolated.size || isolated.has(id)) {
@@ -80,15 +57,15 @@ function paint() {
   }
   const c = layers.paint.getContext('2d'), fill = c.createImageData(W, H), a = new Uint32Array(fill.data.buffer);
   const l = layers.lines.getContext('2d'), edge = l.createImageData(W, H), e = new Uint32Array(edge.data.buffer);
-  const seen = new Uint16Array(w * shown.h);
+  const seen = new Uint16Array(w * h);
   for (let i = 0; i < seen.length; i++) seen[i] = scores[i] >= T && lut[ids[i]] ? ids[i] : 0;
+  const column = Uint32Array.from({length: W + 1}, (_, x) => Math.min(x, W - 1) * w / W | 0);
   for (let y = 0, o = 0; y < H; y++) {
-    const row = (y / k | 0) * w, next = (Math.min(y + 1, H - 1) / k | 0) * w;
+    const row = (y * h / H | 0) * w, next = (Math.min(y + 1, H - 1) * h / H | 0) * w;
     for (let x = 0; x < W; x++, o++) {
-      const here = seen[row + (x / k | 0)];
+      const here = seen[row + column[x]];
       a[o] = lut[here];
-      const right = seen[row + (Math.min(x + 1, W - 1) / k | 0)], below = seen[next + (x / k | 0)];
-      if (here !== right || here !== below) e[o] = 0xe6181412;
+      if (here !== seen[row + column[x + 1]] || here !== seen[next + column[x]]) e[o] = 0xe6181412;
     }
   }
   c.putImageData(fill, 0, 0);
@@ -98,7 +75,7 @@ function paint() {
 
 function draw() {
   if (!shown) return;
-  const {W, H, k} = layers;
+  const {W, H} = layers;
   ctx.globalAlpha = 1;
   ctx.drawImage(shown.image, 0, 0, W, H);
   const alpha = opacity.value / 100;
@@ -116,56 +93,53 @@ function draw() {
     ctx.globalAlpha = Math.min(1, 1.6 * alpha);
     ctx.drawImage(layers.lines, 0, 0);
   }
-  if (cross) {
-    const x = (cross.x + 0.5) * k, y = (cross.y + 0.5) * k, r = Math.max(W, H) / 40;
-    ctx.globalAlpha = 1;
-    for (const [color, width] of [['#000', 5], ['#fff', 2]]) {
-      ctx.strokeStyle = color;
-      ctx.lineWidth = width * Math.max(1, W / 900);
-      ctx.beginPath();
-      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        ctx.moveTo(x + dx * r / 4, y + dy * r / 4);
-        ctx.lineTo(x + dx * r, y + dy * r);
-      }
-      ctx.stroke();
-    }
-  }
+  if (cross) drawCross(ctx, (cross.x + 0.5) / shown.w * W, (cross.y + 0.5) / shown.h * H, Math.max(W, H));
 }
 
-let queued = false;                  // one repaint a frame while a slider moves
+function drawCross(c, x, y, side) {
+  const r = side / 40;
+  c.globalAlpha = 1;
+  for (const [color, width] of [['#000', 5], ['#fff', 2]]) {
+    c.strokeStyle = color;
+    c.lineWidth = width * Math.max(1, side / 900);
+    c.beginPath();
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      c.moveTo(x + dx * r / 4, y + dy * r / 4);
+      c.lineTo(x + dx * r, y + dy * r);
+    }
+    c.stroke();
+  }
+}
 
 // ---- values from the server ---------------------------------------------------------------------------------
 async function refresh() {
   const mine = ++turn, value = props.value;
   props.stage = '';
-  running();
+  announce();
   say('');
   if (!value) return clear();
   try {
-    const [image, mask] = await Promise.all([loadImage(value.image.url), loadImage(value.mask.url)]);
+    const same = named && named.value.image.url === value.image.url;
+    const pictures = [same ? named.image : loadImage(value.image.url), loadImage(value.mask.url)];
+    const [image, mask] = await Promise.all(pictures);
     if (mine !== turn) return;                     // a newer answer arrived meanwhile
     named = {...unpack(mask, value.segments), image, value};
   } catch (problem) {
     return say(problem.message);
   }
-  cross = null;
   $('.sv-note').textContent = value.note;
   stage.classList.remove('sv-idle');
   fitCanvas(named.image);
+  whenNew(value);
   show(named);
-  renderUnknown(value.segments);
-  renderCode();
 }
 
-function show(view) {                              // the phrases' segments or the unnamed ones
+function show(view) {                              // the answer's segments or others of the same picture
   shown = view;
   isolated.clear();
   heat = null;
-  unnamed.setAttribute('aria-pressed', String(Boolean(view.unnamed)));
-  background.disabled = Boolean(view.unnamed);
-  renderScale();
-  renderPixel(null);
-  renderLegend();
+  tip.hidden = true;
+  whenShown(view);
   paint();
 }
 
@@ -173,19 +147,10 @@ function clear() {
   shown = named = heat = cross = null;
   canvas.width = canvas.height = 0;
   stage.classList.add('sv-idle');
+  tip.hidden = true;
   $('.sv-note').textContent = '';
   legend.replaceChildren();
-  renderUnknown([]);
-  renderPixel(null);
-  renderScale();
-  renderCode();
-  $('.svp-absent', panel).textContent = 'Nothing yet.';
-}
-
-function say(sentence) {
-  const p = $('.sv-error');
-  p.textContent = sentence;
-  p.hidden = !sentence;
+  whenCleared();
 }
 
 async function ask(what, question) {               // a server function's answer, or null after saying why not
@@ -193,7 +158,7 @@ async function ask(what, question) {               // a server function's answer
   if (!value) return null;
   let answer;
   try {
-    answer = await server[what]({key: value.key, words: value.words, ...question});
+    answer = await server[what]({...subject(value), ...question});
   } catch {
     answer = {error: 'The server did not answer. Is it still running? Try again.'};
   }
@@ -202,20 +167,9 @@ async function ask(what, question) {               // a server function's answer
   return answer.error ? null : answer;
 }
 
-async function toggleUnnamed() {
-  if (!named) return;
-  if (shown.unnamed) return show(named);
-  if (!named.regions) {
-    const answer = await ask('unnamed', {});
-    if (!answer) return;
-    named.regions = {...unpack(await loadImage(answer.mask), answer.segments), image: named.image, unnamed: true};
-  }
-  show(named.regions);
-}
-
 // ---- pointer and keys ---------------------------------------------------------------------------------------
-function at(event) {
-  const r = canvas.getBoundingClientRect();
+function at(event, target = canvas) {
+  const r = target.getBoundingClientRect();
   const f = (p, a, n, m) => Math.min(m - 1, Math.max(0, Math.floor((p - a) / n * m)));
   return {x: f(event.clientX, r.left, r.width, shown.w), y: f(event.clientY, r.top, r.height, shown.h)};
 }
@@ -226,20 +180,25 @@ function read({x, y}) {
 }
 
 function pointAt(place) {
-  const {s, score, painted} = read(place), r = canvas.getBoundingClientRect(), box = stage.getBoundingClientRect();
+  const r = canvas.getBoundingClientRect(), box = stage.getBoundingClientRect(), [name, facts] = describe(read(place));
   const x = r.left - box.left + (place.x + 0.5) / shown.w * r.width;
   const y = r.top - box.top + (place.y + 0.5) / shown.h * r.height;
-  tip.replaceChildren(make('b', '', painted ? s.phrase : 'background'),
-    document.createTextNode(painted ? ` ${percent(score)}` : s ? `, best ${s.phrase} ${percent(score)}` : ''));
+  tip.replaceChildren(make('b', '', name), document.createTextNode(facts));
   tip.hidden = false;
   tip.style.left = Math.max(4, Math.min(x + 14, box.width - tip.offsetWidth - 4)) + 'px';
   tip.style.top = (y + 14 + tip.offsetHeight > box.height ? y - 14 - tip.offsetHeight : y + 14) + 'px';
 }
 
 function isolate(id) {
-  heat = null;
-  renderScale();
+  leaveHeat();
   if (isolated.has(id)) isolated.delete(id); else { isolated.clear(); isolated.add(id); }
+  markPressed();
+  paint();
+}
+
+function showAll() {
+  isolated.clear();
+  leaveHeat();
   markPressed();
   paint();
 }
@@ -247,7 +206,15 @@ function isolate(id) {
 function explain(place) {
   cross = place;
   draw();
-  explainPixel(place);
+  pick(place);
+}
+
+function explainStrongest(id) {                    // of the segment's pixels, the one with the highest score
+  let best = -1, where = 0;
+  for (let i = 0; i < shown.ids.length; i++) {
+    if (shown.ids[i] === id && shown.scores[i] > best) { best = shown.scores[i]; where = i; }
+  }
+  if (best >= 0) explain({x: where % shown.w, y: where / shown.w | 0});
 }
 
 let pressed = 0, long = false;
@@ -265,7 +232,7 @@ canvas.oncontextmenu = e => { if (long) e.preventDefault(); };
 canvas.onclick = e => {
   if (!shown || long) return;
   const place = at(e), {s, painted} = read(place);
-  if (painted) isolate(s.id); else if (isolated.size) { isolated.clear(); markPressed(); paint(); }
+  if (painted) isolate(s.id); else if (isolated.size) showAll();
   explain(place);
 };
 canvas.onkeydown = e => {
@@ -279,46 +246,30 @@ canvas.onkeydown = e => {
     draw();
     pointAt(cross);
   } else if (e.key === 'Enter' && cross) {
-    explainPixel(cross);
+    pick(cross);
   } else if (e.key === ' ' && cross && read(cross).painted) {
     isolate(read(cross).s.id);
   } else if (e.key === 'Escape') {
     cross = null;
     tip.hidden = true;
-    isolated.clear();
-    heat = null;
-    renderScale();
-    markPressed();
-    paint();
+    showAll();
   } else return;
   e.preventDefault();
 };
 
 opacity.oninput = () => { opacity.nextElementSibling.textContent = opacity.value + ' %'; draw(); };
-background.oninput = () => {
-  background.nextElementSibling.textContent = decimals(background.value / 100);
-  renderCode();
-  if (queued) return;
-  queued = true;
-  requestAnimationFrame(() => { queued = false; paint(); if (shown) renderAreas(); });
-};
-background.onchange = () => { if (shown) sortLegend(); };   // when the slider is let go: rows do not jump under way
-unnamed.onclick = toggleUnnamed;
 
-function running() {
-  const box = $('.sv-run');
-  box.hidden = !props.stage;
-  $('span', box).textContent = props.stage || '';
-  element.classList.toggle('sv-busy', Boolean(props.stage));
-  panel.classList.toggle('sv-busy', Boolean(props.stage));
-}
+const announce = () => running(element, panel);
 $('.sv-run button').onclick = () => {
   trigger('halt');
-  $('.sv-note').textContent = 'Stopped: this is still the answer before. Press Segment to go on.';
+  $('.sv-note').textContent = 'Stopped: this is still the answer before.' + REST_NOTE;
 };
-watch('value', refresh);
-watch('stage', running);
-watch('error', () => say(props.error || ''));
-clear();
-running();
-refresh();
+
+function start() {                                 // after the tab's script
+  watch('value', refresh);
+  watch('stage', announce);
+  watch('error', () => say(props.error || ''));
+  clear();
+  announce();
+  refresh();
+}

@@ -1,0 +1,240 @@
+"""What the Pseudo-masks tab asks: features held in memory, divided anew as often as a slider moves.
+
+Features are held outside Gradio's session state, by picture, source, facet and resolution. A network runs in the one
+thread that all models share. Dividing features that are held is quick and has a thread of its own, so that a slider
+never waits for somebody else's network; so has fetching weights, which may take minutes.
+"""
+
+import base64
+import itertools
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from sseg import features, images
+from sseg.app import cells
+from sseg.app.service import VIEW_PIXELS, Recent, Service, data_url, picture_key
+from sseg.app.viewer import Saved, pack_ids
+from sseg.errors import SSegError
+from sseg.pseudo_masker import PseudoMasker
+
+LEAST_K, MOST_K = 2, 24
+START_K, START_RESOLUTION = 8, 448
+RESOLUTIONS = (224, 336, 448, 672)
+HELD_BYTES = 256 << 20  # features kept in memory
+HELD_MASKS = 64  # divisions kept of one picture's features
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a picture is divided: the arguments of PseudoMasker and its methods."""
+
+    features: str = "auto"
+    k: int = START_K
+    facet: str | None = None
+    resolution: int = START_RESOLUTION
+    seed: int = 0
+    method: str = "kmeans"
+
+    @classmethod
+    def read(cls, source, k, facet, resolution, seed, method) -> "Settings":
+        """From what the page or a program sends. SSegError for what is no number, a K outside the slider, or a source
+        outside the menu: what the library takes besides would let strangers fetch weights and read folders."""
+        k, resolution, seed = _whole(k, "K"), _whole(resolution, "The resolution"), _whole(seed, "The seed")
+        if not LEAST_K <= k <= MOST_K:
+            raise SSegError(f"K, the number of clusters, lies between {LEAST_K} and {MOST_K}: {k} does not.")
+        names = [name for name, _ in features.names()]
+        if source not in names:
+            raise SSegError(f"There are no features {source!r} here: choose one of {', '.join(names)}.")
+        return cls(source, k, str(facet) if facet else None, resolution, seed, str(method))
+
+
+def _whole(value, what) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or number != float(value):
+        raise SSegError(f"{what} is a whole number, not {value!r}.")
+    return number
+
+
+@dataclass
+class Held:
+    """The features of one picture."""
+
+    key: str
+    name: str
+    picture: Saved  # as it is shown, at most VIEW_PIXELS
+    found: object  # sseg.pseudo_masker.Features
+    colours: Saved  # (h, w) the features as colours
+    masker: PseudoMasker  # that made them
+    reduced: bool  # the file has more pixels than are shown
+    masks: Recent = field(default_factory=lambda: Recent(lambda held: len(held) <= HELD_MASKS))
+
+    @property
+    def nbytes(self):
+        width, height = self.picture.picture.size
+        return 2 * self.found.nbytes + 3 * width * height  # the features keep a centred copy of themselves
+
+
+class Clusters:
+    """Features and divisions behind the tab. Weights come through `fetch`; what runs a network goes through `submit`,
+    the rest through `quick`."""
+
+    def __init__(self, service: Service):
+        self.submit = service.submit
+        self._quick = ThreadPoolExecutor(1, "clusters")
+        self._fetching = ThreadPoolExecutor(2, "weights")
+        self._held = Recent(lambda held: sum(one.nbytes for one in held) <= HELD_BYTES)
+        self._maskers = {}  # source and facet -> PseudoMasker, as many as the menu has
+        self._shown = Recent(lambda shown: len(shown) <= 4 * HELD_MASKS)  # key -> key of its features, settings
+        self._taken = {}  # source and facet as asked for -> name and facet as taken: "auto" is held but once
+        self._runs = itertools.count()
+
+    def quick(self, work, *args):
+        return self._quick.submit(work, *args)
+
+    def run(self, this, work, path, settings, *args):
+        """Generator for `running.Run` `this`: `work(path, settings, *args, at_stage)` where it disturbs nobody."""
+        held = path and self._held.find(self.key(path, settings))
+        if path and not held:
+            yield from this.job(self._fetching.submit, self.fetch, settings)
+        light = held and settings.method == "kmeans"
+        return (yield from this.job(self.quick if light else self.submit, work, path, settings, *args))
+
+    # ---- features and divisions --------------------------------------------------------------------------------
+    def key(self, path, settings):
+        asked = settings.features, settings.facet
+        source, facet = self._taken.get(asked, asked)
+        return "/".join((picture_key(path), source, facet or "", str(settings.resolution)))
+
+    def hold(self, path, settings, at_stage=lambda stage: None) -> tuple[Held, float]:
+        """The features of a picture file and the seconds that they took now (0 if they were held already)."""
+        if not path:
+            raise SSegError("There is no picture yet: drop one, paste one, or pick an example.")
+        at_stage("Reading the picture")
+        key = self.key(path, settings)
+        held = self._held.find(key)
+        if held:
+            return held, 0.0
+        shown = images.read(path, max_pixels=VIEW_PIXELS)
+        masker = self.fetch(settings, at_stage)
+        at_stage("Computing features")
+        start = time.perf_counter()
+        found = masker.encode(path, resolution=settings.resolution)
+        seconds = time.perf_counter() - start
+        reduced = found.size[0] * found.size[1] > shown.shape[0] * shown.shape[1]
+        self._taken[settings.features, settings.facet] = found.source, found.facet
+        key = self.key(path, settings)
+        held = Held(key, Path(path).name, Saved(Image.fromarray(shown)), found, Saved(Image.fromarray(found.pca())),
+                    masker, reduced)  # fmt: skip
+        self._held.keep(key, held)
+        return held, seconds
+
+    def fetch(self, settings, at_stage=lambda stage: None) -> PseudoMasker:
+        """The feature source, with its weights; kept in memory."""
+        which = (settings.features, settings.facet)
+        if which not in self._maskers:
+            at_stage(f"Loading the features “{settings.features}”")
+            self._maskers[which] = PseudoMasker(*which)
+        return self._maskers[which]
+
+    def divide(self, held: Held, settings: Settings):
+        """The pseudo-masks of held features; the same question is answered from memory."""
+        question = (settings.k, settings.seed, settings.method)
+        masks = held.masks.find(question)
+        if masks is None:
+            masks = held.masker.cluster(held.found, settings.k, settings.seed, settings.method)
+            held.masks.keep(question, masks)
+        return masks
+
+    def find(self, key):
+        """Held features and pseudo-masks of an earlier answer, and its settings."""
+        shown = self._shown.find(str(key))
+        held = shown and self._held.find(shown[0])
+        if not held:
+            raise SSegError("These pseudo-masks are no longer in memory: make them again.")
+        return held, self.divide(held, shown[1]), shown[1]
+
+    # ---- what the page shows ------------------------------------------------------------------------------------
+    def make(self, path, settings, last, at_stage=lambda stage: None) -> dict:
+        """Viewer data of a picture file. `last`: {"key", "places"} of the answer before, so that clusters keep their
+        colours."""
+        held, encoding = self.hold(path, settings, at_stage)
+        at_stage("Finding clusters")
+        start = time.perf_counter()
+        masks = self.divide(held, settings)
+        seconds = time.perf_counter() - start
+        key = f"{held.key}/{settings.k}/{settings.seed}/{settings.method}"
+        self._shown.keep(key, (held.key, settings))
+        places = self.places(held, masks, last)
+        return {
+            "image": held.picture,
+            "mask": pack_ids(masks.ids + 1, cells.typicality(masks)),
+            "colours": held.colours,
+            "segments": cells.segments(masks, places),
+            "key": key,
+            "features": held.key,
+            "places": places,
+            "settings": {**asdict(settings), "features": held.found.source, "facet": held.found.facet},
+            "name": held.name,
+            "note": _note(held, encoding, seconds),
+            "run": next(self._runs),
+        }
+
+    def places(self, held, masks, last) -> list[int]:
+        """Palette places of the clusters; near those of the answer before, if it was about the same patches."""
+        shown = last and self._shown.find(last["key"])
+        if not shown or shown[0] != held.key:
+            return cells.palette_places(masks.ids)
+        return cells.palette_places(masks.ids, self.divide(held, shown[1]).ids, last["places"])
+
+    def report(self, key) -> dict:
+        """An answer as JSON: what `PseudoMasks.to_json` says, with the key for more questions."""
+        held, masks, _ = self.find(key)
+        return {"key": key, "name": held.name, **masks.to_json()}
+
+    # ---- one patch ----------------------------------------------------------------------------------------------
+    def similar(self, key, row, column) -> dict:
+        """Similarity of one patch to all others, as a grey picture (0 = -1, 255 = 1) and a summary."""
+        held, masks, _ = self.find(key)
+        similarity, summary = cells.compare(masks, int(row), int(column))
+        gray = Image.fromarray(((similarity + 1) * 127.5).round().clip(0, 255).astype(np.uint8))
+        return {"map": data_url(gray), **summary}
+
+    def explain(self, key, x, y):
+        """The same for the patch under pixel (x, y) of the picture: heat map over all of it, and JSON."""
+        held, masks, _ = self.find(key)
+        x, y = _whole(x, "x"), _whole(y, "y")
+        (height, width), (rows, columns) = held.found.size, held.found.grid
+        if not (0 <= x < width and 0 <= y < height):
+            raise SSegError(f"Pixel ({x}, {y}) lies outside the picture, which is {width} x {height}.")
+        row, column = y * rows // height, x * columns // width
+        similarity, summary = cells.compare(masks, row, column)
+        heat = Image.fromarray(colormaps["RdYlBu_r"]((similarity + 1) / 2, bytes=True)[..., :3])
+        heat = heat.resize(held.picture.picture.size, Image.Resampling.NEAREST)
+        return heat, {"key": key, **summary, "map": similarity.round(4).tolist()}
+
+    def file(self, key, kind) -> dict:
+        """A download: the id PNG or the JSON with COCO run lengths, as base64."""
+        if kind == "json":
+            data, mime, ending = json.dumps(self.report(key)).encode(), "application/json", ".json"
+        else:
+            data, mime, ending = self.find(key)[1].id_png(), "image/png", "-clusters.png"
+        return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}
+
+
+def _note(held, encoding, dividing):
+    """One line about a run."""
+    width, height = held.picture.picture.size
+    rows, columns = held.found.grid
+    size = f"{width} × {height} pixels" + (", shown smaller than it is" if held.reduced else "")
+    took = f"features {1000 * encoding:.0f} ms" if encoding else "features from memory"
+    return f"{size} · {columns} × {rows} patches · {took}, clusters {1000 * dividing:.0f} ms"

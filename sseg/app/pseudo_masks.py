@@ -1,0 +1,221 @@
+"""The Pseudo-masks tab: how a picture divides by the features of a network, without words and without labels."""
+
+from types import SimpleNamespace
+
+import gradio as gr
+
+from sseg import features
+from sseg.app import closer, examples, failures
+from sseg.app.clusters import LEAST_K, MOST_K, RESOLUTIONS, START_K, START_RESOLUTION, Clusters, Settings
+from sseg.app.running import watched
+from sseg.app.segment import PictureInput
+from sseg.app.service import Service
+from sseg.app.studies import SILHOUETTE_K, Studies
+from sseg.app.viewer import ClusterViewer
+
+QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
+PRIVATE = {**QUEUE, "api_visibility": "private"}
+ABOUT_FEATURES = "What the division sees of each patch."
+METHODS = [("K-Means", "kmeans"), ("Spectral (slow, to compare)", "spectral")]
+
+
+def add(service: Service, tab: gr.Tab, other_picture) -> None:
+    """Build the tab inside the current Blocks; the picture chosen on another tab is taken over when this one opens."""
+    clusters = Clusters(service)
+    studies = Studies(clusters)
+    shown = examples.load()
+    viewer, picture, thumbs, controls = _layout(clusters, shown)
+    last = gr.State({})
+    question = [picture, controls.source, controls.k, controls.facet, controls.resolution, controls.seed,
+                controls.method]  # fmt: skip
+    parts = closer.add(studies, question, last, PRIVATE)
+    outputs = [viewer, last, controls.source, controls.facet, *parts]
+    run = _runner(clusters, len(outputs))
+
+    def then_run(event):
+        runs.append(event)
+        runs.append(event.then(run, [*question, last], outputs, **PRIVATE))
+
+    moved = [controls.k.input, controls.resolution.input, controls.facet.input, controls.seed.input,
+             controls.method.input, picture.input]  # fmt: skip
+    runs = [gr.on(moved, run, [*question, last], outputs, trigger_mode="always_last", **PRIVATE)]
+    then_run(controls.source.input(lambda: None, None, controls.facet, **PRIVATE))  # another source, other facets
+    then_run(thumbs.choose(_chosen(shown), None, picture, **PRIVATE))
+    then_run(controls.best.click(_best_k(studies), question, [viewer, controls.k], **PRIVATE))
+    then_run(parts[0].choose(_chosen_k, None, controls.k, **PRIVATE))
+
+    taken = gr.State("")
+    opened = tab.select(_take_over, [other_picture, picture, taken], [picture, taken], **PRIVATE)
+    runs.append(opened.then(_unless_shown(run, len(outputs)), [*question, last], outputs, **PRIVATE))
+    viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
+    _add_api(clusters, studies, picture, viewer, parts[-1])
+
+
+def _layout(clusters, shown):
+    """Viewer, picture, example strip and controls."""
+
+    def similar(key, row, column):
+        return clusters.quick(clusters.similar, key, row, column).result()
+
+    def file(key, kind):
+        return clusters.quick(clusters.file, key, kind).result()
+
+    with gr.Row(elem_classes="sseg-columns"):
+        with gr.Column(scale=7, elem_classes="sseg-left"):
+            viewer = ClusterViewer(
+                None,
+                label="view",
+                panel="sseg-clusters",
+                server_functions=[failures.for_page(one) for one in (similar, file)],
+                elem_classes="sseg-viewer",
+            )
+            with gr.Row(elem_classes="sseg-source"):
+                picture = PictureInput(
+                    label="Your picture",
+                    sources=["upload", "clipboard", "webcam"],
+                    type="filepath",
+                    height=190,
+                    scale=2,
+                    min_width=220,
+                    buttons=[],
+                )
+                thumbs = examples.ExampleStrip(shown, elem_classes="sseg-examples", scale=3, visible=bool(shown))
+        with gr.Column(scale=5, elem_classes="sseg-right"):
+            controls = _controls()
+            gr.HTML('<div id="sseg-clusters"></div>')
+    return viewer, picture, thumbs, controls
+
+
+def _controls() -> SimpleNamespace:
+    """What can be chosen about a division."""
+    k = gr.Slider(LEAST_K, MOST_K, START_K, step=1, label="Clusters (K)", buttons=[])
+    with gr.Row(elem_classes="sseg-presets"):
+        best = gr.Button("K by silhouette", size="sm")
+    source = gr.Dropdown(closer.menu(features.names()), value="auto", label="Features", info=ABOUT_FEATURES)
+    with gr.Accordion("Resolution, facet, seed, method", open=False):
+        with gr.Row():
+            resolution = gr.Dropdown(list(RESOLUTIONS), value=START_RESOLUTION, label="Resolution", min_width=130,
+                                     info="More pixels, smaller patches.")  # fmt: skip
+            facet = gr.Dropdown([], value=None, label="Facet", min_width=130, info="Kind of features.")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=130, info="Where K-Means begins.")
+            method = gr.Dropdown(METHODS, value="kmeans", label="Method", min_width=130, info="How to divide.")
+    return SimpleNamespace(k=k, best=best, source=source, resolution=resolution, facet=facet, seed=seed, method=method)
+
+
+def _runner(clusters, outputs):
+    """The generator behind every control: stages while it runs, stops at the next stage when it is closed."""
+
+    def run(picture, source, k, facet, resolution, seed, method, last):
+        def body(this):
+            if not picture:
+                return (yield None, {}, gr.skip(), gr.skip(), *closer.nothing())
+            settings = Settings.read(source, k, facet, resolution, seed, method)
+            view = yield from clusters.run(this, clusters.make, picture, settings, last)
+            asked = [picture, source, k, view["settings"]["facet"], resolution, seed, method]  # as the page will say
+            now = {"key": view["key"], "places": view["places"], "features": view["features"], "asked": asked}
+            yield view, now, *_taken(clusters, view, settings, last), *closer.now(view)
+
+        yield from watched(body, outputs)
+
+    return run
+
+
+def _taken(clusters, view, settings, last):
+    """Updates of the menus of sources and facets: what was taken."""
+    if last and last["features"].split("/")[1:] == view["features"].split("/")[1:]:
+        return gr.skip(), gr.skip()
+    held = clusters.find(view["key"])[0]
+    facets, note = list(held.masker.source.facets), held.masker.source.note
+    said = f"Automatic: {note}" if note and settings.features == "auto" else ABOUT_FEATURES
+    return gr.update(info=said), gr.update(choices=facets, value=held.found.facet, interactive=len(facets) > 1)
+
+
+def _unless_shown(run, outputs):
+    """`run`, but nothing if its answer is what is shown already."""
+
+    def run_if_new(*question):
+        *asked, last = question
+        if last and last["asked"] == asked:
+            yield tuple([gr.skip()] * outputs)
+        else:
+            yield from run(*question)
+
+    return run_if_new
+
+
+def _take_over(other, own, taken):
+    """The picture of the other tab, if it is another one than at the last visit."""
+    return (other, other) if other and other != taken else (own, taken)
+
+
+def _chosen_k(event: gr.EventData):
+    return event.k
+
+
+def _chosen(shown):
+    def choose(event: gr.EventData):
+        return shown[event.index].path
+
+    return choose
+
+
+def _best_k(studies):
+    def best(picture, source, k, facet, resolution, seed, method):
+        def body(this):
+            settings = Settings.read(source, k, facet, resolution, seed, method)
+            points = yield from studies.points(this, picture, settings, SILHOUETTE_K)
+            yield gr.update(stage=""), studies.curves(points)["best"] or k
+
+        yield from watched(body, outputs=2)
+
+    return best
+
+
+def _add_api(clusters, studies, picture, viewer, against):
+    """Public events, for programs; the page has its own."""
+    source = gr.Textbox("auto", label="features", visible=False)
+    k = gr.Number(START_K, label="k", visible=False)
+    facet = gr.Textbox("", label="facet", visible=False, info="empty: the first of the source")
+    resolution = gr.Number(START_RESOLUTION, label="resolution", visible=False)
+    seed = gr.Number(0, label="seed", visible=False)
+    method = gr.Textbox("kmeans", label="method", visible=False)
+    settings = [source, k, facet, resolution, seed, method]
+    key = gr.Textbox(label="key", visible=False, info="of an earlier answer")
+    x, y = (gr.Number(0, label=name, precision=0, visible=False) for name in "xy")
+    truth = gr.File(label="truth", visible=False, type="filepath")
+    names = gr.Textbox("", label="names", visible=False, info="of the classes, in id order, commas between")
+    heat = gr.Image(label="heat map", format="png", visible=False)
+    found, compared, score = (gr.JSON(label=name, visible=False) for name in ("clusters", "similarity", "score"))
+
+    def pseudo_masks(picture, features="auto", k=START_K, facet="", resolution=START_RESOLUTION, seed=0,
+                     method="kmeans"):  # fmt: skip
+        """Divide a picture file into clusters: what the viewer shows, and JSON with areas and COCO RLE."""
+
+        def body(this):
+            settings = Settings.read(features, k, facet, resolution, seed, method)
+            view = yield from clusters.run(this, clusters.make, picture, settings, None)
+            report = yield from this.job(clusters.quick, lambda key, at_stage: clusters.report(key), view["key"])
+            yield view, {**report, "note": view["note"]}
+
+        yield from watched(body, outputs=2)
+
+    @failures.for_api
+    def explain_patch(key, x, y):
+        """Similarity of the patch under a pixel to all others: heat map and JSON."""
+        return clusters.quick(clusters.explain, key, x, y).result()
+
+    def pseudo_masks_truth(picture, truth, features="auto", k=START_K, facet="", resolution=START_RESOLUTION, seed=0,
+                           method="kmeans", names=""):  # fmt: skip
+        """How well a picture's clusters could fit true classes (oracle mIoU): what the page shows, and JSON."""
+
+        def body(this):
+            settings = Settings.read(features, k, facet, resolution, seed, method)
+            yield (yield from clusters.run(this, studies.truth, picture, settings, None, truth, names))
+
+        yield from watched(body, outputs=2)
+
+    hidden = [gr.Button(visible=False) for _ in range(3)]
+    hidden[0].click(pseudo_masks, [picture, *settings], [viewer, found], api_name="pseudo_masks", **QUEUE)
+    hidden[1].click(explain_patch, [key, x, y], [heat, compared], api_name="explain_patch", **QUEUE)
+    judged = [picture, truth, *settings, names]
+    hidden[2].click(pseudo_masks_truth, judged, [against, score], api_name="pseudo_masks_truth", **QUEUE)

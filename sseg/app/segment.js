@@ -1,0 +1,179 @@
+// The Segment tab's part of the viewer: background threshold, unnamed regions, unknown words, heat maps, one pixel.
+const background = $('.sv-background'), unnamed = $('.sv-unnamed');
+const REST = '#8a8f98', REST_NOTE = ' Press Segment to go on.';
+
+const threshold = () => shown && shown.unnamed ? 0 : Math.ceil(background.value * 2.55 - 1e-9);
+const subject = value => ({key: value.key, words: value.words});
+
+function describe({s, score, painted}) {
+  if (painted) return [s.phrase, ` ${percent(score)}`];
+  return ['background', s ? `, best ${s.phrase} ${percent(score)}` : ''];
+}
+
+function whenNew(value) {
+  cross = null;
+  renderUnknown(value.segments);
+  renderCode();
+}
+
+function whenShown(view) {
+  unnamed.setAttribute('aria-pressed', String(Boolean(view.unnamed)));
+  background.disabled = Boolean(view.unnamed);
+  renderScale();
+  renderPixel(null);
+  $('h2', panel).textContent = view.unnamed ? 'Unnamed regions' : 'Found';
+  renderLegend();
+  renderAbsent();
+}
+
+function whenCleared() {
+  renderUnknown([]);
+  renderPixel(null);
+  renderScale();
+  renderCode();
+  $('.svp-absent', panel).textContent = 'Nothing yet.';
+}
+
+// ---- background and unnamed regions -------------------------------------------------------------------------
+let queued = false;                  // one repaint a frame while the slider moves
+background.oninput = () => {
+  background.nextElementSibling.textContent = decimals(background.value / 100);
+  renderCode();
+  if (queued) return;
+  queued = true;
+  requestAnimationFrame(() => {
+    queued = false;
+    paint();
+    if (shown) { renderNumbers(); renderAbsent(); }
+  });
+};
+background.onchange = () => { if (shown) sortLegend(); };   // when the slider is let go: rows do not jump under way
+
+function renderAbsent() {
+  const hidden = [...legend.children].filter(row => row.hidden);
+  const absent = hidden.map(row => shown.byId.get(Number(row.dataset.id)).phrase);
+  const list = absent.slice(0, 12).join(', ') + (absent.length > 12 ? ` and ${absent.length - 12} more` : '');
+  $('.svp-absent', panel).textContent = !absent.length ? ''
+    : absent.length < shown.segments.length ? `Nothing found: ${list}`
+    : `Nothing found: ${list}. Move “Background” to the left, or try other words.`;
+}
+
+unnamed.onclick = async () => {
+  if (!named) return;
+  if (shown.unnamed) return show(named);
+  if (!named.regions) {
+    const answer = await ask('unnamed', {});
+    if (!answer) return;
+    named.regions = {...unpack(await loadImage(answer.mask), answer.segments), image: named.image, unnamed: true};
+  }
+  show(named.regions);
+};
+
+// ---- words --------------------------------------------------------------------------------------------------
+function rowWords(s) {
+  const words = [];
+  if (s.winner && s.winner !== s.phrase) words.push(make('small', '', `seen as “${s.winner}”`));
+  if (s.known === false) words.push(make('small', 'svp-mark', 'unknown word'));
+  return words;
+}
+
+function renderUnknown(segments) {
+  const unknown = segments.filter(s => s.known === false);
+  const lines = unknown.map(s => {
+    const p = make('p');
+    p.append(make('b', '', `“${s.phrase}”`), document.createTextNode(s.near.length ? ', near: ' : ''));
+    for (const word of s.near) {
+      const button = make('button', '', word);
+      button.type = 'button';
+      button.setAttribute('aria-label', `Ask for ${word} instead of ${s.phrase}`);
+      button.onclick = () => trigger('reword', {old: s.phrase, new: word});
+      p.append(button);
+    }
+    return p;
+  });
+  const head = make('p', '', 'These weights have never seen these words, so expect guesses:');
+  $('.svp-unknown', panel).replaceChildren(...(lines.length ? [head, ...lines] : []));
+}
+
+// ---- heat maps ----------------------------------------------------------------------------------------------
+function rowExtra(s) {
+  if (shown.unnamed) return null;
+  const button = make('button', 'svp-heat', 'Heat');
+  button.type = 'button';
+  button.setAttribute('aria-label', `Heat map of ${s.phrase}`);
+  button.onclick = () => toggleHeat(s);
+  return button;
+}
+
+function leaveHeat() {
+  heat = null;
+  renderScale();
+}
+
+async function toggleHeat(s) {
+  if (heat && heat.id === s.id) { leaveHeat(); markPressed(); return draw(); }
+  const answer = await ask('heat', {id: s.id});
+  if (!answer) return;
+  heat = {id: s.id, map: colourMap(await loadImage(answer.map), INFERNO), phrase: s.phrase, high: answer.high};
+  isolated.clear();
+  renderScale();
+  markPressed();
+  draw();
+}
+
+function renderScale() {
+  const box = $('.sv-scale');
+  box.hidden = !heat;
+  if (!heat) return;
+  $('.sv-scale-name').textContent = `score of “${heat.phrase}”`;
+  $('.sv-low').textContent = '0';
+  $('.sv-high').textContent = decimals(heat.high);
+  $('i', box).style.background = `linear-gradient(90deg, ${INFERNO.map(rgb)})`;
+}
+
+// ---- one pixel ----------------------------------------------------------------------------------------------
+async function pick({x, y}) {
+  const answer = await ask('explain', {x, y});
+  if (answer) renderPixel({x, y, ...answer});
+}
+
+function renderPixel(pixel) {
+  const box = $('.svp-pixel', panel);
+  if (!pixel) return box.replaceChildren(make('p', 'svp-hint', 'Click the picture to see how sure a pixel is.'));
+  const list = make('ol');
+  for (const {phrase, score} of pixel.best) {
+    const li = make('li'), bar = make('span', 'svp-bar');
+    bar.append(make('i'));
+    bar.firstChild.style.width = 100 * score + '%';
+    const s = named.segments.find(s => s.phrase === phrase);
+    bar.firstChild.style.background = s ? rgb(s.color) : REST;
+    li.append(make('span', '', phrase), bar, make('span', 'svp-score', decimals(score)));
+    list.append(li);
+  }
+  const first = pixel.best.length ? pixel.best[0].score : 0;
+  const unpainted = first * 100 < Number(background.value);
+  const margin = pixel.best.length > 1 ? `Margin to the next: ${decimals(pixel.margin)}. ` : '';
+  const words = pixel.words.slice(0, 3).map(({phrase, score}) => `${phrase} ${decimals(score)}`).join(', ');
+  box.replaceChildren(make('h3', '', `Pixel (${pixel.x}, ${pixel.y})`), list,
+    make('p', 'svp-hint', margin + (unpainted ? 'The best score is below the background threshold.' : '')),
+    make('p', 'svp-hint', words && `Of all words they know, the best here: ${words}`));
+}
+
+// ---- downloads and code -------------------------------------------------------------------------------------
+const fileQuestion = kind => ({kind, background: background.value / 100});
+
+function codes(v) {
+  const url = location.origin + location.pathname, text = JSON.stringify, bg = decimals(background.value / 100);
+  return [
+    ['Python', `import sseg
+
+result = sseg.load(${text(props.weights)})(${text(v.name)}, ${text(v.words)}, background=${bg})
+print(result.to_json())`],
+    ['gradio_client', `from gradio_client import Client, handle_file
+
+view, found = Client(${text(url)}).predict(
+    handle_file(${text(v.name)}), ${text(v.words)}, ${bg}, api_name="/segment")
+print(found)`],
+    ['curl', curl(v.name, 'segment', [PATH_AS_FILE, v.words, Number(bg)])],
+  ];
+}

@@ -1,0 +1,75 @@
+"""A closer look, folded below the pictures: a headline number, figures and a table; or curves over K."""
+
+import gradio as gr
+from gradio import processing_utils
+from gradio.data_classes import FileData, GradioModel
+
+from sseg.app.viewer import text
+
+
+class Figure(GradioModel):
+    image: FileData
+    caption: str
+
+
+class StudyData(GradioModel):
+    headline: str  # one number, as it is read
+    label: str  # what it is
+    read: str  # how to read it
+    figures: list[Figure]
+    heads: list[str] = []
+    rows: list[list] = []  # cells: a text, or a list of {"name", "color"}
+
+
+class Study(gr.HTML):
+    """Value: None, or a dict with the fields of `StudyData`, figures with PIL pictures.
+
+    Properties besides the value: `current`, the key of the division on the page:
+    when it changes while the study is in view, the event `wanted` asks for another value; `stage` and `error` as in
+    `viewer.Viewer`.
+    """
+
+    data_model = StudyData
+    first = "Choose a picture first."  # stands there as long as there is no value
+    scripts = ("dom.js", "figures.js", "study.js")
+
+    def __init__(self, value=None, *, current="", k=0, stage="", error="", **kw):
+        # attributes, because gradio takes a name quoted in the script for an event; each is an argument, because gradio
+        # builds the component anew when a property changes
+        self.current, self.k, self.stage, self.error = current, k, stage, error
+        super().__init__(
+            value,
+            html_template=text("study.html").replace("FIRST", self.first),
+            js_on_load="".join(map(text, self.scripts)),
+            apply_default_css=False,
+            current=current,
+            k=k,
+            stage=stage,
+            error=error,
+            **kw,
+        )
+
+    def postprocess(self, value):
+        return value and StudyData(**{**value, "figures": [self._figure(one) for one in value["figures"]]})
+
+    def _figure(self, one) -> Figure:
+        path = processing_utils.save_pil_to_cache(one["image"], cache_dir=self.GRADIO_CACHE, format="webp")
+        return Figure(image=FileData(path=path), caption=one["caption"])
+
+    def api_info(self):
+        return self.data_model.model_json_schema() if self.data_model else {"type": "object"}
+
+
+class Curves(Study):
+    """Unexplained share and silhouette over K. Value: None, or what `studies.Studies.curves` returns; property `k`: the
+    present K."""
+
+    data_model = None
+    scripts = ("dom.js", "curves.js", "study.js")
+
+    def postprocess(self, value):
+        return value
+
+
+class TruthStudy(Study):
+    first = "Drop a mask of the picture: a PNG of class ids, or one with a palette. Pixels of 255 do not count."

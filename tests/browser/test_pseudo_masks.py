@@ -1,0 +1,196 @@
+"""The Pseudo-masks tab in a real browser: divide, look closer, judge by a ground truth."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sseg.app import examples, weights
+from sseg.app.build import build, options
+from sseg.pseudo_masker import PseudoMasker
+from tests.browser.test_segment import GRADIO_NOISE, _is_local
+
+pytestmark = pytest.mark.browser
+PANEL = "#sseg-clusters"
+ROWS = f"{PANEL} .svp-legend li"
+STAGE = ".sv:has(.cl-figures) .sv-stage canvas"
+
+
+@pytest.fixture(scope="module")
+def address(tiny_weights):
+    page = build(*weights.load(str(tiny_weights)))
+    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
+    yield page.local_url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The tab by its address, with the example divided; a message in the console or a request elsewhere fails."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, complaints = context.new_page(), []
+    page.set_default_timeout(60_000)
+    page.on("console", lambda message: message.text == GRADIO_NOISE or complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
+    page.on("request", lambda request: _is_local(request.url, address) or complaints.append(request.url))
+    page.goto(f"{address}?tab=pseudo-masks")
+    rows_are(page, 8)
+    choose(page, "Features", "pixels")
+    page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('\"pixels\"')")
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def rows_are(page, count):
+    page.wait_for_function(f"document.querySelectorAll('{ROWS}:not([hidden])').length === {count}")
+
+
+def choose(page, label, option):
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=option).click()
+
+
+def set_k(page, k):
+    """Move the slider by the keyboard, as a person without a mouse does."""
+    slider = page.get_by_role("slider", name="Clusters (K)")
+    slider.focus()
+    while (now := int(slider.input_value())) != k:
+        page.keyboard.press("ArrowRight" if now < k else "ArrowLeft")
+    rows_are(page, k)
+
+
+def open_part(page, name):
+    page.get_by_role("button", name=name).click()
+
+
+def click_patch(page, x, y):
+    page.locator(STAGE).click(position={"x": x, "y": y})
+    page.wait_for_selector(".cl-similar canvas:visible")
+
+
+def test_k_changes_the_clusters_and_the_library_agrees(page):
+    set_k(page, 5)
+    expected = PseudoMasker("pixels")(examples.load()[0].path, k=5)
+    shown = page.locator(f"{ROWS} .svp-compactness").all_inner_texts()
+    assert shown == [f"{one['compactness']:.2f}" for one in expected.clusters]
+    with page.expect_download() as download:
+        page.locator(PANEL).get_by_role("button", name="ID map").click()
+    assert (np.asarray(Image.open(download.value.path())) == expected.labels).all()
+    with page.expect_download() as download:
+        page.locator(PANEL).get_by_role("button", name="JSON").click()
+    assert json.loads(download.value.path().read_text())["clusters"] == expected.to_json()["clusters"]
+
+
+def test_a_patch_is_compared_with_all_others(page):
+    canvas = page.locator(STAGE)
+    canvas.hover(position={"x": 100, "y": 100})
+    assert "of the picture, compactness" in page.locator(".sv:has(.cl-figures) .sv-tip").inner_text()
+    click_patch(page, 100, 100)
+    box = canvas.bounding_box()
+    rows, columns = 56, 56
+    features = PseudoMasker("pixels").encode(examples.load()[0].path)
+    similarity = features.similarity(int(100 / box["height"] * rows), int(100 / box["width"] * columns))
+    said = page.locator(".cl-similar figcaption").inner_text()
+    assert f"{100 * (similarity >= 0.5).mean():.0f} % of the picture" in said
+    assert page.locator(f"{PANEL} .svp-row[aria-pressed=true]").count() == 1  # its cluster alone
+
+    painted = page.locator(".cl-similar canvas").evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    )
+    painted = np.array(painted).reshape(480, 480, 4)
+    where = np.unravel_index(similarity.argmin(), similarity.shape)
+    red, _, blue, _ = painted[int((where[0] + 0.5) * 480 / rows), int((where[1] + 0.5) * 480 / columns)]
+    assert blue > red  # the patch that is least alike is cold
+
+    before = page.locator(".cl-similar figcaption").inner_text()
+    canvas.focus()
+    for key in ["ArrowRight"] * 12 + ["Enter"]:
+        page.keyboard.press(key)
+    page.wait_for_function("t => document.querySelector('.cl-similar figcaption').textContent !== t", arg=before)
+
+
+def test_a_ground_truth_gives_the_oracle_miou_of_the_library(page, tmp_path):
+    ids = np.full((448, 448), 255, np.uint8)
+    ids[:, 20:] = 0
+    ids[200:, 20:240], ids[260:420, 260:400] = 3, 1
+    mask = Image.fromarray(ids)
+    mask.putpalette([int(v) for v in np.random.default_rng(0).integers(0, 256, 768)])
+    mask.save(tmp_path / "truth.png")
+    expected = PseudoMasker("pixels")(examples.load()[0].path, k=8).against(tmp_path / "truth.png")
+
+    open_part(page, "Against a ground truth")
+    page.get_by_label("Names of the classes").fill("<b>road</b>, can, c, water")
+    upload(page, tmp_path / "truth.png")
+    page.wait_for_selector(f".st-number:has-text('{expected['oracle_miou']:.2f} %')")
+    assert page.locator(".st-table tbody tr").count() == 3
+    assert "<b>road</b>" in page.locator(".st-table").inner_text()
+
+    page.get_by_role("button", name="Remove Image").last.click()
+    page.wait_for_selector(".st-ask:has-text('Drop a mask')")
+    mask.convert("RGB").save(tmp_path / "colour.png")
+    upload(page, tmp_path / "colour.png")
+    page.wait_for_selector(".st .sv-error:has-text('colour picture')")
+
+
+def upload(page, path):
+    page.locator("input[type=file]:not([webkitdirectory])").last.set_input_files(path)
+
+
+def test_curves_seeds_and_a_second_source_are_computed_when_they_are_opened(page):
+    assert page.locator(".st-number, .st-curve").count() == 0
+    open_part(page, "How many clusters?")
+    page.wait_for_function("document.querySelectorAll('.st-curve circle').length === 46", timeout=120_000)
+    best = PseudoMasker("pixels").encode(examples.load()[0].path).best_k()
+    assert f"Best silhouette: K = {best}." in page.locator(".st-curve").nth(1).inner_text()
+
+    page.get_by_role("button", name="K by silhouette").click()
+    rows_are(page, best)
+    assert page.get_by_role("slider", name="Clusters (K)").input_value() == str(best)
+    page.wait_for_selector(f".st-curve:has-text('Now: K = {best},')")
+
+    open_part(page, "Three seeds")
+    page.wait_for_selector(".st-number:has-text('mean agreement')")
+    open_part(page, "Beside another source")
+    page.wait_for_selector(".st-figures img[alt='sseg: clusters']")
+    choose(page, "Second features", "pixels")
+    page.wait_for_selector(".st-number:has-text('1.00 agreement')")  # beside itself
+
+
+def test_the_picture_of_the_segment_tab_comes_along(page):
+    page.get_by_role("tab", name="Segment").click()
+    page.wait_for_selector("#sseg-found .svp-legend li", state="attached")
+    page.locator(".sseg-examples:visible button").nth(2).click()
+    page.wait_for_function("document.querySelector('#sseg-found .svp-code').textContent.includes('scene-3')")
+    assert page.url.endswith("?tab=segment")
+    page.get_by_role("tab", name="Pseudo-masks").click()
+    page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('scene-3')")
+    assert page.url.endswith("?tab=pseudo-masks")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_never_scrolls_sideways(browser, address, scheme):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}?tab=pseudo-masks")
+    rows_are(page, 8)
+    page.locator(f"{PANEL} .svp-code summary").click()
+    open_part(page, "How many clusters?")
+    page.wait_for_selector(".st-curve svg")
+    open_part(page, "Three seeds")
+    page.wait_for_selector(".st-number")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
