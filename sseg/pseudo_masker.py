@@ -259,8 +259,8 @@ class PseudoMasks:
         metric = StreamingIoU(max(1, len(present)))
         metric.update(labels, places, ignore=-1)
         scores = metric.compute()
-        shown, first = np.unique(self.labels, return_index=True)  # a picture of few pixels may not show all clusters
-        winners = dict(zip(shown.tolist(), labels.ravel()[first].tolist(), strict=True))
+        winners = np.full(self.count, -1)  # a picture of few pixels may not show all clusters
+        winners[self.labels] = labels  # the same for all pixels of a cluster
         classes = [
             {
                 "id": int(present[i]),
@@ -274,7 +274,7 @@ class PseudoMasks:
             "oracle_miou": _percent(scores["miou"]),
             "pixel_accuracy": _percent(scores["pixel_accuracy"]),
             "classes": classes,
-            "assigned": [int(present[winners[i]]) if winners.get(i, -1) >= 0 else None for i in range(self.count)],
+            "assigned": [int(present[i]) if i >= 0 else None for i in winners],
             "ignored": float(1 - counted.mean()),
         }
 
