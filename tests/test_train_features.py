@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from sseg.features.network import SmallViT
 from train import features
-from train.data.pictures import Pictures
+from train.data.pictures import Pictures, collage, in_patches
 from train.recipe import read_recipe
 
 pytestmark = pytest.mark.font
@@ -26,9 +26,11 @@ def recipe(tmp_path) -> Path:
     small |= {"prototypes": 32}
     small["model"]["out"] = 8
     small["loss"] |= {"patch": 1.0, "region": 1.0, "group": 2}
+    small["views"]["clusters"] = 3
     small["data"] |= {"size": 64, "photographs": None}
     stage = small["stages"][0]
-    stage |= {"steps": 2, "batch": 4, "large": stage["large"] | {"size": 32}, "small": stage["small"] | {"size": 16}}
+    stage |= {"steps": 2, "batch": 4, "large": stage["large"] | {"size": 32}, "pieces": 2}
+    stage["small"] |= {"size": 16, "count": 1}
     small["stages"] = [stage, stage | {"large": stage["large"] | {"size": 40}}]
     small |= {"log_every": 2, "checkpoint_minutes": 0, "precision": "fp32", "device": "cpu"}
     small |= {"out": str(tmp_path / "run")}
@@ -79,10 +81,44 @@ def test_pooling_gives_every_patch_the_mean_of_the_seen_part_of_its_cluster():
     assert known.tolist() == [[[True, True, True], [True, True, False]]]
 
 
+def test_pieces_hold_other_pictures_and_are_where_they_are_said_to_be():
+    pixels = torch.arange(6.0)[:, None, None, None].expand(6, 3, 64, 64)  # picture i is of one value, i
+    canvas, ids = collage(pixels, 3, torch.Generator().manual_seed(4))
+    assert 0.1 < (ids > 0).float().mean() < 0.8 and int(ids.max()) == 3
+    assert torch.equal(canvas[:, 0][ids == 0], pixels[:, 0][ids == 0])
+    for picture in range(6):
+        for number in range(1, 4):
+            values = canvas[picture, 0][ids[picture] == number].round().unique()
+            assert len(values) <= 1 and picture not in values.tolist()
+
+
+def test_a_patch_belongs_to_a_piece_that_fills_most_of_it():
+    ids = torch.zeros(1, 1, 16, 16, dtype=torch.long)
+    ids[..., :8, 8:], ids[..., 8:, :2], ids[..., 8:, 8:12] = 2, 1, 1
+    assert in_patches(ids).tolist() == [[[0, 2], [0, -1]]]
+
+
+def nearness(angle, piece=0, closeness=1.0):
+    """Loss of one patch and two others, itself turned by `angle`, and one at a right angle, of piece 1."""
+    turn = torch.tensor(angle)
+    a = torch.tensor([1.0, 0, 0]).view(1, 1, 1, 3)
+    b = torch.stack([torch.stack([turn.cos(), turn.sin(), turn * 0]), torch.tensor([0.0, 0, 1])]).view(1, 1, 2, 3)
+    close = torch.tensor([[[closeness, 1.0]]])
+    return float(features.near_contrast(a, b, close, torch.tensor([[[piece]]]), torch.tensor([[[0, 1]]]), 0.5, 1))
+
+
+def test_near_patches_of_a_piece_should_be_alike_and_those_of_others_not():
+    expected = -torch.log_softmax(torch.tensor([1.0, 0.0]) / 0.5, 0)[0]
+    assert nearness(0.0) == pytest.approx(float(expected), abs=1e-5)
+    assert nearness(0.0) < nearness(0.7) < nearness(1.5)
+    assert nearness(0.7, closeness=0.1) == 0  # too far to count, although of the same piece
+    assert nearness(0.7, piece=-1) == 0  # a patch of several pieces
+
+
 def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(emoji_font):
     pictures = Pictures({"size": 64, "photographs": None, "stickers": 1.0}, 0, "cpu")
     stage = {"large": {"count": 2, "size": 32, "area": [0.4, 1.0]}}
-    stage["small"] = {"count": 1, "size": 16, "area": [0.1, 0.3]}
+    stage |= {"small": {"count": 1, "size": 16, "area": [0.1, 0.3]}, "pieces": 2}
     stage["difficulty"] = {"things": [1, 2], "side": [0.3, 0.8], "materials": [1, 2]}
     first, again, other = (pictures.views(seed, 4, stage, 1.0) for seed in (5, 5, 6))
     assert [tuple(view.plain.shape) for view in first] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)]

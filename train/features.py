@@ -127,23 +127,34 @@ def near(theta: Tensor, other: Tensor, grid, other_grid, width: float) -> Tensor
     return (-torch.cdist(a, b).square() / (2 * width**2)).exp()
 
 
-def near_contrast(patches: Tensor, others: Tensor, closeness: Tensor, temperature: float, group: int) -> Tensor:
-    """Cross-entropy of picking the near patches out of those of `group` pictures; far-off patches do not count.
+def near_contrast(patches, others, closeness: Tensor, pieces, other_pieces, temperature: float, group: int) -> Tensor:
+    """Cross-entropy of picking the near patches of one's own piece out of those of `group` pictures.
 
     Its best similarity is how much oftener two contents stand near one another than by chance (Isola et al. 2015,
     "Learning visual groups from co-occurrences"): the parts of a thing always do, a thing and its ground do not.
-    patches (B, h, w, e), others (B, h', w', e) of unit length; closeness (B, T, T').
+    Patches of other pieces of the collage are the hardest to tell apart; far ones of the same piece do not count.
+    patches (B, h, w, e), others (B, h', w', e) of unit length; closeness (B, T, T'); pieces (B, h, w), -1 not to count.
     """
     a, b = patches.flatten(1, 2), others.flatten(1, 2)
-    n, t, u = closeness.shape
-    target = torch.zeros(n, t, group, u, device=a.device)
-    target[torch.arange(n), :, torch.arange(n) % group] = closeness
+    (n, t, u), device = closeness.shape, a.device
+    pieces, other_pieces = pieces.flatten(1), other_pieces.flatten(1)
+    same = pieces[:, :, None] == other_pieces[:, None]  # (B, T, T')
+    closeness = closeness * same * (pieces >= 0)[:, :, None]
+    barred = (same & (closeness < 0.3)) | (other_pieces < 0)[:, None]
+    closeness = closeness.masked_fill(barred, 0)
+    rows, place = torch.arange(n, device=device), torch.arange(n, device=device) % group
+    target = torch.zeros(n, t, group, u, device=device)
+    target[rows, :, place] = closeness
+    mixed = (other_pieces < 0).view(n // group, 1, 1, group, u)
+    out = mixed.expand(-1, group, t, -1, -1).reshape(n, t, group, u).clone()
+    out[rows, :, place] = barred
     seen = closeness.sum(2)  # (B, T)
     target = target.flatten(2) / seen[..., None].clamp_min(1e-6)
     pool = b.reshape(n // group, group * u, -1)
-    scores = a.reshape(n // group, group * t, -1) @ pool.transpose(1, 2) / temperature  # (B / group, group T, group T')
-    loss = -(target.reshape(scores.shape) * F.log_softmax(scores.float(), -1)).sum(-1).view(n, t)
-    counted = (seen > 0.5).float()
+    scores = (a.reshape(n // group, group * t, -1) @ pool.transpose(1, 2)).float() / temperature
+    scores = scores.masked_fill(out.reshape(scores.shape), -30.0)
+    loss = -(target.reshape(scores.shape) * F.log_softmax(scores, -1)).sum(-1).view(n, t)
+    counted = (seen > 0.3).float()
     return (loss * counted).sum() / counted.sum().clamp_min(1)
 
 
@@ -245,8 +256,9 @@ class Run:
                 if i != j:
                     grids = one.patches.shape[1:3], other.patches.shape[1:3]
                     closeness = near(views[i].theta, views[j].theta, *grids, w["near_width"])
-                    pair = one.patches, other.patches
-                    terms.append(near_contrast(*pair, closeness, w["near_temperature"], w["group"]))
+                    pieces = views[i].pieces, views[j].pieces
+                    terms.append(near_contrast(one.patches, other.patches, closeness, *pieces,
+                                               w["near_temperature"], w["group"]))
         return torch.stack(terms).mean()
 
     def update(self, loss: Tensor) -> None:

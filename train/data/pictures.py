@@ -19,6 +19,7 @@ class View(NamedTuple):
     plain: Tensor  # (B, 3, s, s) uint8
     jittered: Tensor  # (B, 3, s, s) float, 0..255
     theta: Tensor  # (B, 2, 3) from view to picture coordinates, both -1..1
+    pieces: Tensor  # (B, s / 8, s / 8) number of the piece that fills most of each patch, -1 where none does
 
 
 class Pictures:
@@ -55,17 +56,66 @@ class Pictures:
         """The large views, then the small ones, of n pictures; `colour` is how strongly colours are changed."""
         pixels, aspects = self.batch(seed, n, stage["difficulty"])
         generator = torch.Generator().manual_seed(self.seed * 1_000_000_007 + seed)
+        pixels, pieces = collage(pixels.float(), stage["pieces"], generator)
         kinds = [stage[kind] for kind in ("large", "small") for _ in range(stage[kind]["count"])]
-        return [self.view(pixels.float(), aspects, kind, colour, generator) for kind in kinds]
+        return [self.view(pixels, pieces, aspects, kind, colour, generator) for kind in kinds]
 
-    def view(self, pixels: Tensor, aspects: Tensor, kind: dict, colour: float, generator) -> View:
+    def view(self, pixels: Tensor, pieces: Tensor, aspects: Tensor, kind: dict, colour: float, generator) -> View:
         """One random window of each picture."""
         draws = torch.rand(4, len(pixels), generator=generator)
         theta = crop_windows(aspects, draws, tuple(kind["area"])).to(self.device)
         side = kind["size"]
         grid = F.affine_grid(theta, [len(pixels), 3, side * FINE, side * FINE], align_corners=False)
         window = F.avg_pool2d(F.grid_sample(pixels, grid, padding_mode="border", align_corners=False), FINE)
-        return View(window.round().to(torch.uint8), jitter(window, colour, generator), theta)
+        grid = F.affine_grid(theta, [len(pixels), 1, side, side], align_corners=False)
+        ids = F.grid_sample(pieces[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
+        return View(window.round().to(torch.uint8), jitter(window, colour, generator), theta, in_patches(ids.long()))
+
+
+def collage(pixels: Tensor, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Lay up to `most` pieces of other pictures of the batch over each: (n, 3, S, S), and piece numbers (n, S, S).
+
+    Number 0 is the picture below. A piece has a smooth, lobed outline and a window of another picture in it. Where a
+    piece ends is known without anybody's labels; that patches beside one another do not belong together is what plain
+    pictures do not show.
+    """
+    n, _, side, _ = pixels.shape
+    ids = torch.zeros(n, side, side, dtype=torch.long, device=pixels.device)
+    line = (torch.arange(side, device=pixels.device) + 0.5) / side * 2 - 1
+    canvas = pixels
+    for number in range(1, most + 1):
+        draws = torch.rand(n, 24, generator=generator).to(pixels.device)
+        inside = blob(draws, line) & (draws[:, 23, None, None] < 0.75)
+        theta = torch.zeros(n, 2, 3, device=pixels.device)
+        scale = 0.4 + 0.6 * draws[:, 20]
+        theta[:, 0, 0], theta[:, 1, 1] = torch.where(draws[:, 19] < 0.5, -scale, scale), scale
+        theta[:, :, 2] = (1 - scale[:, None]) * (2 * draws[:, 21:23] - 1)
+        other = pixels.roll(int(torch.randint(1, max(n, 2), (), generator=generator)), 0)
+        filled = F.grid_sample(other, F.affine_grid(theta, list(pixels.shape), align_corners=False),
+                               padding_mode="border", align_corners=False)
+        canvas = torch.where(inside[:, None], filled, canvas)
+        ids = torch.where(inside, number, ids)
+    return canvas, ids
+
+
+def blob(draws: Tensor, line: Tensor) -> Tensor:
+    """Random lobed shapes: (n, >= 17) uniform draws and pixel centres (S,) in -1..1 -> (n, S, S) bool."""
+    d = draws[:, :, None, None]
+    x, y = line[None, None] - (2 * d[:, 0] - 1), line[None, :, None] - (2 * d[:, 1] - 1)
+    turn, long = 3.1416 * d[:, 2], 0.6 + 0.8 * d[:, 3]
+    x, y = (turn.cos() * x + turn.sin() * y) * long, (turn.cos() * y - turn.sin() * x) / long
+    angle, radius = torch.atan2(y, x), (x.square() + y.square()).sqrt()
+    reach = 0.2 + 0.5 * d[:, 4].square()
+    lobes = sum((d[:, 5 + i] - 0.5) * 0.5 / (1 + i / 2) * torch.cos((i + 2) * angle + 6.2832 * d[:, 11 + i])
+                for i in range(6))
+    return radius < reach * (1 + lobes)
+
+
+def in_patches(ids: Tensor, patch: int = 8, share: float = 0.7) -> Tensor:
+    """Numbers of pixels (n, 1, s, s) -> (n, s / patch, s / patch): that of at least `share` of a patch, or -1."""
+    member = F.one_hot(ids[:, 0], int(ids.max()) + 1).permute(0, 3, 1, 2).float()
+    most, number = F.avg_pool2d(member, patch).max(1)
+    return torch.where(most >= share, number, -1)
 
 
 def jitter(pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
