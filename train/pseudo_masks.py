@@ -186,6 +186,8 @@ def write(root, out, settings: Settings, device="cpu", batch: int = BATCH, share
     root, out, start = data_path(root), data_path(out), time.monotonic()
     tars, make = tars_of(root)[share[0] - 1 :: share[1]], WholeMasks(settings, device, batch)
     meta = claim(out, make, share)
+    if make.source.note:
+        print(make.source.note, file=sys.stderr)
     if other := differences(meta["made_by"], made_by(make.device)):
         print(f"{out} was begun with {other}: what follows may differ in the last digits", file=sys.stderr)
     todo = [tar for tar in tars if not (out / tar.name).exists()]
