@@ -13,16 +13,15 @@ from sseg.features.pixels import PixelFeatures
 from sseg.paths import WEIGHTS
 
 FOLDER = "features-mini"
-SCALE = 0.32  # of the side that the cells have together: the network sees pictures as small as it was trained on
-SHARE = 2.0  # deviation of the network's features where those of position have 1.5
-COLOUR = 0.7  # of the pixel features' own weights
+SCALE = 0.64  # side at which the network sees a picture, of the side that the cells have together
+SHARE = 2.5  # deviation of the network's features where those of position have 1.5
 
 
 class MiniFeatures(FeatureSource):
     """What the bundled ViT says of each cell, beside colour and position.
 
-    The network sees the picture small, as it was trained, so that a patch of it spans several cells; colour and
-    position at full resolution keep the outlines. Their weights were chosen on development pictures.
+    The network sees the picture smaller than the cells have it, as it was trained; colour and position at full
+    resolution keep the outlines. Scale and share were chosen on development pictures (docs/results.md).
     """
 
     name = "mini"
@@ -40,8 +39,7 @@ class MiniFeatures(FeatureSource):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise SSegError(f"The weights in {folder} are damaged: install this package again.") from error
         self.network = self.network.float().eval().to(device)
-        fine = PixelFeatures()
-        self.pixels = PixelFeatures(COLOUR * fine.colour, COLOUR * fine.surround, COLOUR * fine.deviation)
+        self.pixels = PixelFeatures()
 
     @torch.inference_mode()
     def __call__(self, pixels, grid):
