@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """Pictures (B, 3, H, W), sides multiples of 8 -> unit vectors of patches (B, H/8, W/8, e) and of the view (B, e)."""
+    """Pictures (B, 3, H, W), sides multiples of 8 -> unit vectors of patches (B, H/8, W/8, e) and views (B, e)."""
 
     def __init__(self, width: int = 128, depth: int = 4, heads: int = 4, ratio: float = 2, stem=(32, 64), out=64):
         super().__init__()
