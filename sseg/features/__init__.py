@@ -5,6 +5,7 @@ from sseg.features.base import NAMES, FeatureSource, cell_means, check_facet, po
 from sseg.features.mini import MiniFeatures
 from sseg.features.own import OwnFeatures
 from sseg.features.pixels import PixelFeatures
+from sseg.features.textons import TextonFeatures
 from sseg.features.vit import DINO_LABEL, ViTFeatures
 from sseg.hub import HubError
 
@@ -13,7 +14,7 @@ __all__ = ["FeatureSource", "cell_means", "names", "positions", "source"]
 PATIENCE = 3.0  # seconds for the Hub to say whether it has DINO, before "auto" takes something else
 
 _LABELS = {"auto": "the best that can be had: DINO, else mini", "dino": DINO_LABEL}
-_KINDS = {kind.name: kind for kind in (MiniFeatures, OwnFeatures, PixelFeatures)}
+_KINDS = {kind.name: kind for kind in (MiniFeatures, OwnFeatures, PixelFeatures, TextonFeatures)}
 
 
 def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
@@ -22,8 +23,8 @@ def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
     Args:
         name: "auto" (DINO if its weights are here or can be fetched, else "mini"; the source's `name` and `note` say
             which), "dino" (ViT-S/8), "mini" (the bundled ViT), "sseg" or "sseg:WEIGHTS" (the pixel embeddings of the
-            bundled segmenter or of other weights, see `sseg.load`), "pixels" (colour and position), or a ViT by its
-            name in timm, such as "vit_small_patch14_dinov2.lvd142m".
+            bundled segmenter or of other weights, see `sseg.load`), "textons" (texture, colour and position), "pixels"
+            (colour and position), or a ViT by its name in timm, such as "vit_small_patch14_dinov2.lvd142m".
         facet: one of the source's `facets`; None is its first.
         device: where a source with a network runs.
     Raises:

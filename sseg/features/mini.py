@@ -9,19 +9,19 @@ from safetensors.torch import load_file
 from sseg.errors import SSegError
 from sseg.features.base import FeatureSource, check_pixels
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
-from sseg.features.pixels import PixelFeatures
+from sseg.features.textons import TextonFeatures
 from sseg.paths import WEIGHTS
 
 FOLDER = "features-mini"
 SCALE = 0.64  # side at which the network sees a picture, of the side that the cells have together
-SHARE = 2.5  # deviation of the network's features where those of position have 1.5
+SHARE = 3.0  # deviation of the network's features where those of position have 1.5
 
 
 class MiniFeatures(FeatureSource):
-    """What the bundled ViT says of each cell, beside colour and position.
+    """What the bundled ViT says of each cell, beside its texture, colour and position (`TextonFeatures`).
 
-    The network sees the picture smaller than the cells have it, as it was trained; colour and position at full
-    resolution keep the outlines. Scale and share were chosen on development pictures (docs/results.md).
+    The network sees the picture smaller than the cells have it, as it was trained; the others, at full resolution, keep
+    the outlines. Scale and share were chosen on development pictures (docs/results.md).
     """
 
     name = "mini"
@@ -39,7 +39,7 @@ class MiniFeatures(FeatureSource):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise SSegError(f"The weights in {folder} are damaged: install this package again.") from error
         self.network = self.network.float().eval().to(device)
-        self.pixels = PixelFeatures()
+        self.textons = TextonFeatures()
 
     @torch.inference_mode()
     def __call__(self, pixels, grid):
@@ -53,4 +53,4 @@ class MiniFeatures(FeatureSource):
         cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)
         deviation = cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
         cells = SHARE * (cells / deviation).permute(0, 2, 3, 1).to(pixels.device)
-        return torch.cat([cells, self.pixels(pixels, grid)], -1)
+        return torch.cat([cells, self.textons(pixels, grid)], -1)
