@@ -65,8 +65,8 @@ class TextonFeatures(FeatureSource):
         textons = torch.cat([texton_means(pixels, grid, dictionary, *scale) for scale in SCALES], 1)
         words = colour_word_means(pixels, grid, dictionary.colours)
         textons, words = (window_means(x, self.window) for x in (textons, words))
-        planes = [self.texture * main_directions(textons, self.directions[0], 0.1),
-                  self.words * main_directions(words, self.directions[1], 1e-3)]
+        planes = [self.texture * main_directions(textons, self.directions[0], 1.0),
+                  self.words * main_directions(words, self.directions[1], 0.01)]
         return torch.cat([torch.cat(planes, 1).permute(0, 2, 3, 1), self.pixels(pixels, grid)], -1)
 
 
