@@ -19,8 +19,8 @@ tags: [self-supervised, pseudo-masks, s-seg]
 # {name}
 
 Features for pseudo-masks, learned from pictures alone: no captions, no labels, no other network. A ViT of
-{parameters:,} parameters with patches of 8 pixels; K-Means over its patches, joined with colour and position, divides a
-picture into regions.
+{parameters:,} parameters with patches of 8 pixels; K-Means over its patches, joined with the textons (texture,
+colour and position), divides a picture into regions.
 
 ```python
 import sseg
@@ -53,8 +53,8 @@ large thing falls apart. It is small and was trained briefly; DINO's own weights
 """
 
 DATA = (
-    "The pictures of image-text tars (12,119 small photographs for the bundled weights; their captions are not read), "
-    "and rendered scenes, {share:.0f} in 100."
+    "The pictures of image-text tars (12,119 small photographs for the bundled weights; their captions are not\n"
+    "read), and rendered scenes, {share:.0f} in 100."
 )
 
 

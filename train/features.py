@@ -30,7 +30,7 @@ from sseg.errors import SSegError
 from sseg.features import source
 from sseg.features.network import MEAN, STD, SmallViT
 from sseg.pseudo_masks import pseudo_masks
-from train.checkpoints import STATE, load_state, optimizer_tensors, restore_optimizer, save_state, select
+from train.checkpoints import STATE, forget_later, load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.pictures import Pictures
 from train.distributed import finish, start
 from train.provenance import commit, hardware, versions
@@ -304,6 +304,7 @@ def train(run: Run) -> None:
     if leads:
         run.out.mkdir(parents=True, exist_ok=True)
         (run.out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+        forget_later(run.out / "log.jsonl", run.step)
         event = {"event": "resume" if run.step else "start", "step": run.step, "commit": commit()}
         event |= {"hardware": hardware(run.device), "processes": run.world, "versions": versions(), "recipe": recipe}
         log(run, event)

@@ -28,7 +28,7 @@ from sseg.features import source
 from sseg.model import SSegModel
 from sseg.pseudo_masks import pseudo_masks
 from sseg.text import load_tokenizer, tokenize
-from train.checkpoints import STATE, load_state, optimizer_tensors, restore_optimizer, save_state, select
+from train.checkpoints import STATE, forget_later, load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.fragments import draw, numbered
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
@@ -220,13 +220,6 @@ def log(run: Run, record: dict) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def forget_later(run: Run) -> None:
-    """Take the lines of steps after the last checkpoint out of the log: they are about to be written again."""
-    path = run.out / "log.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    path.write_text("".join(line for line in lines if json.loads(line)["step"] <= run.step))
-
-
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
     left = (run.total - run.step) * record["seconds_per_step"] / 60
@@ -241,7 +234,7 @@ def train(run: Run) -> None:
     if leads:
         run.out.mkdir(parents=True, exist_ok=True)
         (run.out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-        forget_later(run)
+        forget_later(run.out / "log.jsonl", run.step)
         event = {"event": "resume" if run.step else "start", "step": run.step, "commit": commit()}
         event |= {"hardware": hardware(run.device), "processes": run.world, "versions": versions()}
         log(run, event | {"recipe": recipe})
