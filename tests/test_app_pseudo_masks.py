@@ -107,15 +107,18 @@ def test_every_setting_reaches_the_library(client, path):
     ]  # fmt: skip
 
 
-def test_another_k_never_computes_the_features_again(client, path, monkeypatch):
+@pytest.mark.parametrize("source", ["pixels", "auto"])
+def test_another_k_never_computes_the_features_again(client, path, monkeypatch, source):
     runs = []
     encode = PseudoMasker.encode
     monkeypatch.setattr(PseudoMasker, "encode", lambda *args, **kw: runs.append(1) or encode(*args, **kw))
-    path.write_bytes(path.read_bytes() + b"tail")  # a file that no other test has sent
+    path.write_bytes(path.read_bytes() + source.encode())  # a file that no other test has sent
     for k in (5, 9, 2):
-        view, found = send(client, path, ("pixels", k, "", 224, 0, "kmeans"))
+        view, found = send(client, path, (source, k, "", 224, 0, "kmeans"))
         assert len(found["clusters"]) == k
-    send(client, path, ("pixels", 5, "tokens", 224, 0, "kmeans"))  # the facet that an empty one stands for
+    taken = found["features"], 5, found["facet"], 224, 0, "kmeans"
+    send(client, path, taken)  # what "auto" and an empty facet stand for
+    send(client, path, (source, *taken[1:]))
     assert len(runs) == 1 and "features from memory" in view["note"]
 
 
@@ -268,7 +271,7 @@ def test_a_closed_run_stops_before_the_features(clusters, path, monkeypatch):
     monkeypatch.setattr(PseudoMasker, "encode", lambda *args, **kw: pytest.fail("the network ran for nobody"))
     gate = threading.Event()
     clusters.submit(gate.wait)  # another run is under way
-    run = pseudo_masks._runner(clusters, 8)(str(path), "pixels", 8, None, 224, 0, "kmeans", {})
+    run = pseudo_masks._runner(clusters)(str(path), "pixels", 8, None, 224, 0, "kmeans", {})
     next(run)
     assert "Waiting" in str(next(run))
     run.close()  # what Stop and a closed page do

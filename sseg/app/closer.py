@@ -1,7 +1,6 @@
 """The folded parts of the Pseudo-masks tab: curves over K, three seeds, a second source, a ground truth.
 
-Each is computed when it comes into view, and again when the division on the page changes while it is in view: study.js
-then sends the event `wanted`.
+Each is computed when it comes into view, and again when the division on the page changes while it is in view.
 """
 
 import gradio as gr
@@ -14,8 +13,7 @@ from sseg.app.study import Curves, Study, TruthStudy
 
 
 def add(studies, question, last, private) -> list:
-    """Build the parts inside the current Blocks; `question` are the picture and the settings. Returns the parts, in
-    the order of `now`."""
+    """Build the parts inside the current Blocks; `question` are the picture and the settings. Returns the parts."""
     with gr.Column(elem_classes="sseg-closer"):
         with gr.Accordion("How many clusters? Elbow and silhouette", open=False):
             curves = Curves()
@@ -42,7 +40,7 @@ def add(studies, question, last, private) -> list:
 
     add_part(curves, [], _curves(studies))
     add_part(seeds, [], _study(studies, studies.seeds))
-    add_part(beside, [other], _beside(studies), other.input)
+    add_part(beside, [other], _beside(studies), other.change)
     judge = _study(studies, lambda *of: studies.truth(*of)[0], needed=1)
     add_part(against, [truth, names], judge, truth.input, names.submit)
     return [curves, seeds, beside, against]
@@ -51,17 +49,6 @@ def add(studies, question, last, private) -> list:
 def menu(sources) -> list:
     """Choices of a menu: what it shows, and the name."""
     return [(f"{name}: {label}", name) for name, label in sources]
-
-
-def now(view) -> list:
-    """Updates that tell the parts which division is on the page."""
-    k, seed = view["settings"]["k"], view["settings"]["seed"]
-    return [gr.update(current=f"{view['features']}/{seed}", k=k), *[gr.update(current=view["key"])] * 3]
-
-
-def nothing() -> list:
-    """Updates that tell the parts that there is no picture."""
-    return [gr.update(value=None, current="")] * 4
 
 
 def _study(studies, work, needed=0):

@@ -17,7 +17,13 @@ function describe({s}) {
   return s ? [s.phrase, ` ${percent(s.area)} of the picture, compactness ${decimals(s.compactness)}`] : ['', ''];
 }
 
+function publish(division) {         // to the folded parts below (study.js): which division is on the page
+  window.ssegDivision = division;
+  window.dispatchEvent(new Event('sseg-division'));
+}
+
 async function whenNew(value) {
+  publish({key: value.key, patches: value.features, k: value.settings.k, seed: value.settings.seed});
   if (!compared || compared.features !== value.features) {
     cross = compared = null;
     renderSimilar();
@@ -33,6 +39,7 @@ function whenShown() {
 }
 
 function whenCleared() {
+  publish(null);
   compared = null;
   colours.width = colours.height = 0;
   renderSimilar();

@@ -131,7 +131,8 @@ class Clusters:
         found = masker.encode(path, resolution=settings.resolution)
         seconds = time.perf_counter() - start
         reduced = found.size[0] * found.size[1] > shown.shape[0] * shown.shape[1]
-        self._taken[settings.features, settings.facet] = found.source, found.facet
+        for facet in (settings.facet, found.facet):  # the page asks for none at first, then for the one it was given
+            self._taken[settings.features, facet] = found.source, found.facet
         key = self.key(path, settings)
         held = Held(key, Path(path).name, Saved(Image.fromarray(shown)), found, Saved(Image.fromarray(found.pca())),
                     masker, reduced)  # fmt: skip
@@ -143,7 +144,8 @@ class Clusters:
         which = (settings.features, settings.facet)
         if which not in self._maskers:
             at_stage(f"Loading the features “{settings.features}”")
-            self._maskers[which] = PseudoMasker(*which)
+            masker = PseudoMasker(*which)
+            self._maskers[which] = self._maskers[settings.features, masker.facet] = masker
         return self._maskers[which]
 
     def divide(self, held: Held, settings: Settings):

@@ -15,6 +15,10 @@ const CURVES = [
       + 'A peak is a K that suits this picture.'},
 ];
 
+const questionOf = division => `${division.patches}/${division.seed}`;   // the present K is only marked
+const presentK = () => window.ssegDivision && window.ssegDivision.k;
+const redraw = () => { if (props.value) render(props.value); };
+
 function render(value) {
   $('.st-body').replaceChildren(...CURVES.map(curve => chart(curve, value)));
 }
@@ -30,7 +34,7 @@ function chart(curve, value) {
   const plot = plotOf(curve, value, points), note = make('p', 'st-value');
   figure.style.width = plot.width + 'px';
   const rest = () => {
-    const now = points.find(point => point.k === props.k), best = curve.key === 'silhouette' && value.best;
+    const now = points.find(point => point.k === presentK()), best = curve.key === 'silhouette' && value.best;
     const parts = [now && `Now: K = ${now.k}, ${decimals(now[curve.key])}.`, best && `Best silhouette: K = ${best}.`];
     note.textContent = parts.filter(Boolean).join(' ');
   };
@@ -70,7 +74,8 @@ function plotOf({key, axis}, value, points) {      // the drawing, its width, an
   write('st-axis', {x: (LEFT + right) / 2, y: HEIGHT - 6, 'text-anchor': 'middle'}, 'K, number of clusters');
   const turned = `translate(12 ${(bottom + TOP) / 2}) rotate(-90)`;
   write('st-axis', {transform: turned, 'text-anchor': 'middle'}, axis);
-  if (props.k) svg.append(drawn('line', {class: 'st-now', x1: x(props.k), x2: x(props.k), y1: TOP, y2: bottom}));
+  const now = presentK();
+  if (now) svg.append(drawn('line', {class: 'st-now', x1: x(now), x2: x(now), y1: TOP, y2: bottom}));
   const path = points.map(point => `${x(point.k)},${y(point[key])}`).join(' ');
   svg.append(drawn('polyline', {class: 'st-line', points: path}));
   for (const point of points) {
@@ -88,7 +93,6 @@ function figureWidth() {                           // two beside each other, or 
 let widthBefore = 0;
 new ResizeObserver(() => {
   const width = figureWidth();
-  if (width !== widthBefore && props.value) render(props.value);
+  if (width !== widthBefore) redraw();
   widthBefore = width;
 }).observe(element);
-watch('k', () => { if (props.value) render(props.value); });

@@ -1,4 +1,7 @@
 // A number, how to read it, pictures with captions, and a table.
+const questionOf = division => division.key;
+const redraw = () => {};
+
 function render({headline, label, read, figures, heads, rows}) {
   const number = make('p', 'st-number'), pictures = make('div', 'st-figures');
   number.append(make('b', '', headline), document.createTextNode(' ' + label));

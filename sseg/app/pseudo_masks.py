@@ -29,24 +29,24 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
     question = [picture, controls.source, controls.k, controls.facet, controls.resolution, controls.seed,
                 controls.method]  # fmt: skip
     parts = closer.add(studies, question, last, PRIVATE)
-    outputs = [viewer, last, controls.source, controls.facet, *parts]
-    run = _runner(clusters, len(outputs))
+    outputs = [viewer, last, controls.source, controls.facet]
+    run = _runner(clusters)
 
     def then_run(event):
         runs.append(event)
         runs.append(event.then(run, [*question, last], outputs, **PRIVATE))
 
-    moved = [controls.k.input, controls.resolution.input, controls.facet.input, controls.seed.input,
-             controls.method.input, picture.input]  # fmt: skip
-    runs = [gr.on(moved, run, [*question, last], outputs, trigger_mode="always_last", **PRIVATE)]
-    then_run(controls.source.input(lambda: None, None, controls.facet, **PRIVATE))  # another source, other facets
+    fresh = _unless_shown(run)  # a menu also changes when the answer says what "auto" took
+    menus = [controls.source.change, controls.resolution.change, controls.facet.change, controls.method.change]
+    moved = [controls.k.input, controls.seed.input, picture.input, *menus]
+    runs = [gr.on(moved, fresh, [*question, last], outputs, trigger_mode="always_last", **PRIVATE)]
     then_run(thumbs.choose(_chosen(shown), None, picture, **PRIVATE))
     then_run(controls.best.click(_best_k(studies), question, [viewer, controls.k], **PRIVATE))
     then_run(parts[0].choose(_chosen_k, None, controls.k, **PRIVATE))
 
     taken = gr.State("")
     opened = tab.select(_take_over, [other_picture, picture, taken], [picture, taken], **PRIVATE)
-    runs.append(opened.then(_unless_shown(run, len(outputs)), [*question, last], outputs, **PRIVATE))
+    runs.append(opened.then(fresh, [*question, last], outputs, **PRIVATE))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
     _add_api(clusters, studies, picture, viewer, parts[-1])
 
@@ -94,49 +94,52 @@ def _controls() -> SimpleNamespace:
     source = gr.Dropdown(closer.menu(features.names()), value="auto", label="Features", info=ABOUT_FEATURES)
     with gr.Accordion("Resolution, facet, seed, method", open=False):
         with gr.Row():
-            resolution = gr.Dropdown(list(RESOLUTIONS), value=START_RESOLUTION, label="Resolution", min_width=130,
+            resolution = gr.Dropdown(list(RESOLUTIONS), value=START_RESOLUTION, label="Resolution", min_width=200,
                                      info="More pixels, smaller patches.")  # fmt: skip
-            facet = gr.Dropdown([], value=None, label="Facet", min_width=130, info="Kind of features.")
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=130, info="Where K-Means begins.")
-            method = gr.Dropdown(METHODS, value="kmeans", label="Method", min_width=130, info="How to divide.")
+            facets = list(features.ViTFeatures.facets)  # all that there are, until a source says which it has
+            facet = gr.Dropdown(facets, value=None, label="Facet", min_width=200, info="Kind of features.")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=200, info="Where K-Means begins.")
+            method = gr.Dropdown(METHODS, value="kmeans", label="Method", min_width=200, info="How to divide.")
     return SimpleNamespace(k=k, best=best, source=source, resolution=resolution, facet=facet, seed=seed, method=method)
 
 
-def _runner(clusters, outputs):
+def _runner(clusters):
     """The generator behind every control: stages while it runs, stops at the next stage when it is closed."""
 
     def run(picture, source, k, facet, resolution, seed, method, last):
         def body(this):
             if not picture:
-                return (yield None, {}, gr.skip(), gr.skip(), *closer.nothing())
-            settings = Settings.read(source, k, facet, resolution, seed, method)
+                return (yield None, {}, gr.skip(), gr.skip())
+            other_source = last and last["asked"][1] != source  # its facets are others
+            settings = Settings.read(source, k, None if other_source else facet, resolution, seed, method)
             view = yield from clusters.run(this, clusters.make, picture, settings, last)
             asked = [picture, source, k, view["settings"]["facet"], resolution, seed, method]  # as the page will say
             now = {"key": view["key"], "places": view["places"], "features": view["features"], "asked": asked}
-            yield view, now, *_taken(clusters, view, settings, last), *closer.now(view)
+            yield view, now, *_taken(clusters, view, settings, last)
 
-        yield from watched(body, outputs)
+        yield from watched(body, outputs=4)
 
     return run
 
 
 def _taken(clusters, view, settings, last):
     """Updates of the menus of sources and facets: what was taken."""
-    if last and last["features"].split("/")[1:] == view["features"].split("/")[1:]:
+    same = last and last["features"].split("/")[1:] == view["features"].split("/")[1:]  # all but the picture
+    if same and last["asked"][1] == settings.features:
         return gr.skip(), gr.skip()
-    held = clusters.find(view["key"])[0]
-    facets, note = list(held.masker.source.facets), held.masker.source.note
-    said = f"Automatic: {note}" if note and settings.features == "auto" else ABOUT_FEATURES
-    return gr.update(info=said), gr.update(choices=facets, value=held.found.facet, interactive=len(facets) > 1)
+    source = clusters.fetch(settings).source
+    said = f"Automatic: {source.note}" if source.note and settings.features == "auto" else ABOUT_FEATURES
+    facets = gr.update(choices=list(source.facets), value=view["settings"]["facet"], interactive=len(source.facets) > 1)
+    return gr.update(info=said), facets
 
 
-def _unless_shown(run, outputs):
+def _unless_shown(run):
     """`run`, but nothing if its answer is what is shown already."""
 
     def run_if_new(*question):
         *asked, last = question
         if last and last["asked"] == asked:
-            yield tuple([gr.skip()] * outputs)
+            yield gr.update(stage="", error=""), gr.skip(), gr.skip(), gr.skip()
         else:
             yield from run(*question)
 

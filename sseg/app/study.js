@@ -1,9 +1,12 @@
 // A folded part of the page: asks for its answer when it comes into view, shows it by `render`, can be stopped.
+// The division on the page comes from clusters.js as `window.ssegDivision`, since gradio may forget what it is told about
+// a component that is folded away. The part's other script defines: render, redraw, questionOf.
 let asked = '', inView = false;
 
 function want() {
-  if (!inView || !props.current || asked === props.current) return;
-  asked = props.current;
+  const division = window.ssegDivision;
+  if (!inView || !division || asked === questionOf(division)) return;
+  asked = questionOf(division);
   trigger('wanted');
 }
 
@@ -15,9 +18,19 @@ function refresh() {
   if (props.value) render(props.value);
 }
 
+function hear() {                                  // of another division
+  if (!window.ssegDivision) {
+    asked = '';
+    props.value = null;
+    refresh();
+  } else {
+    redraw();
+    want();
+  }
+}
+
 const announce = () => running($('.st-body'));
 $('.sv-run button').onclick = () => trigger('halt');
-watch('current', want);
 watch('value', refresh);
 watch('stage', announce);
 watch('error', () => {                             // an answer to another question would mislead beside it
@@ -26,4 +39,5 @@ watch('error', () => {                             // an answer to another quest
 });
 refresh();
 announce();
+window.addEventListener('sseg-division', hear);
 new IntersectionObserver(entries => { inView = entries.at(-1).isIntersecting; want(); }).observe(element);

@@ -24,26 +24,21 @@ class StudyData(GradioModel):
 class Study(gr.HTML):
     """Value: None, or a dict with the fields of `StudyData`, figures with PIL pictures.
 
-    Properties besides the value: `current`, the key of the division on the page:
-    when it changes while the study is in view, the event `wanted` asks for another value; `stage` and `error` as in
-    `viewer.Viewer`.
+    Properties besides the value: `stage` and `error` as in `viewer.Viewer`. The event `wanted` asks for a value: when
+    the study comes into view, and when the division on the page changes while it is in view.
     """
 
     data_model = StudyData
     first = "Choose a picture first."  # stands there as long as there is no value
     scripts = ("dom.js", "figures.js", "study.js")
 
-    def __init__(self, value=None, *, current="", k=0, stage="", error="", **kw):
-        # attributes, because gradio takes a name quoted in the script for an event; each is an argument, because gradio
-        # builds the component anew when a property changes
-        self.current, self.k, self.stage, self.error = current, k, stage, error
+    def __init__(self, value=None, *, stage="", error="", **kw):
+        self.stage, self.error = stage, error  # gradio takes a name quoted in the script for an event
         super().__init__(
             value,
             html_template=text("study.html").replace("FIRST", self.first),
             js_on_load="".join(map(text, self.scripts)),
             apply_default_css=False,
-            current=current,
-            k=k,
             stage=stage,
             error=error,
             **kw,
@@ -61,8 +56,8 @@ class Study(gr.HTML):
 
 
 class Curves(Study):
-    """Unexplained share and silhouette over K. Value: None, or what `studies.Studies.curves` returns; property `k`: the
-    present K."""
+    """Unexplained share and silhouette over K. Value: None, or what `studies.Studies.curves` returns. Event `choose`
+    with the `k` that was clicked."""
 
     data_model = None
     scripts = ("dom.js", "curves.js", "study.js")
