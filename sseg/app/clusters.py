@@ -222,7 +222,7 @@ class Clusters:
         similarity, summary = cells.compare(masks, row, column)
         heat = Image.fromarray(colormaps["RdYlBu_r"]((similarity + 1) / 2, bytes=True)[..., :3])
         heat = heat.resize(held.picture.picture.size, Image.Resampling.NEAREST)
-        return heat, {"key": key, **summary, "map": similarity.round(4).tolist()}
+        return heat, {"key": key, **summary, "map": similarity.astype(float).round(4).tolist()}
 
     def file(self, key, kind) -> dict:
         """A download: the id PNG or the JSON with COCO run lengths, as base64."""
