@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
-from sseg.features.textons import Dictionary, TextonFeatures, bundled, main_directions, responses
+from sseg.features.textons import Dictionary, TextonFeatures, main_directions, responses
+from sseg.paths import WEIGHTS
 from sseg.pseudo_masks import pseudo_masks
 from train import textons
 
@@ -123,7 +124,7 @@ def test_directions_that_a_picture_lacks_are_zero():
 
 
 def test_the_bundled_dictionary_is_small_and_says_what_it_is():
-    folder = bundled()
+    folder = WEIGHTS / "textons"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 200_000
     assert json.loads((folder / "config.json").read_text())["model_type"] == "textons"
     assert {"recipe.yaml", "README.md"} <= {path.name for path in folder.iterdir()}
@@ -151,7 +152,7 @@ def not_finite(folder):
 @pytest.mark.parametrize("damage", [missing, cut_off, another_model, not_finite])
 def test_a_dictionary_that_cannot_be_used_is_one_sentence(damage, tmp_path):
     folder = tmp_path / "textons"
-    shutil.copytree(bundled(), folder)
+    shutil.copytree(WEIGHTS / "textons", folder)
     damage(folder)
     with pytest.raises(SSegError, match="texton dictionary") as caught:
         TextonFeatures(folder)

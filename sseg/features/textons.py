@@ -37,7 +37,8 @@ class TextonFeatures(FeatureSource):
     learning"): centres of contrast-normalised, whitened 6x6 patches, found by K-Means without any labels. A place of
     the picture responds to a centre by how much nearer it is than the centres' mean squared distance. Colour words are
     centres of single pixels' colours; a pixel is shared among those near it. Both are averaged over a cell and its
-    surroundings, so a spotted coat is one thing, and of both K-Means gets the picture's own main directions.
+    surroundings, so a spotted coat is one thing, and of both K-Means gets the picture's own main directions. Weights
+    and sizes were chosen on development pictures that are in no benchmark (docs/results.md).
     """
 
     name = "textons"
@@ -47,10 +48,10 @@ class TextonFeatures(FeatureSource):
                  window=5, directions=(24, 8)):
         """Weights of the groups of features, and:
 
-        folder: a dictionary that `train.textons` has made, None for the bundled one. window: cells a side that
-        responses are averaged over. directions: how many of textons, and of colour words.
+        folder: a dictionary that `train.textons` has made, None for the bundled one. window: cells a side of the
+        square that responses are averaged over, twice. directions: how many of textons, and of colour words.
         Raises SSegError: a file is missing or damaged."""
-        self.dictionary = load_dictionary(bundled() if folder is None else Path(folder))
+        self.dictionary = load_dictionary(WEIGHTS / self.name if folder is None else Path(folder))
         self.pixels = PixelFeatures(colour, surround, deviation, position)
         self.texture, self.words, self.window, self.directions = texture, words, window, directions
 
@@ -64,9 +65,9 @@ class TextonFeatures(FeatureSource):
     def _run(self, pixels, grid, dictionary):
         textons = torch.cat([texton_means(pixels, grid, dictionary, *scale) for scale in SCALES], 1)
         words = colour_word_means(pixels, grid, dictionary.colours)
-        textons, words = (window_means(x, self.window) for x in (textons, words))
+        textons, words = (window_means(window_means(x, self.window), self.window) for x in (textons, words))
         planes = [self.texture * main_directions(textons, self.directions[0], 1.0),
-                  self.words * main_directions(words, self.directions[1], 0.01)]
+                  self.words * main_directions(words.sqrt(), self.directions[1], 0.01)]
         return torch.cat([torch.cat(planes, 1).permute(0, 2, 3, 1), self.pixels(pixels, grid)], -1)
 
 
@@ -132,11 +133,6 @@ def main_directions(planes, count, least):
     found = (directions * signs * scale[:, None]).transpose(1, 2) @ x
     found = F.pad(found, (0, 0, 0, count - found.shape[1]))
     return found.unflatten(2, planes.shape[-2:])
-
-
-def bundled() -> Path:
-    """The folder of the dictionary that comes with the package."""
-    return WEIGHTS / "textons"
 
 
 def load_dictionary(folder: Path) -> Dictionary:
