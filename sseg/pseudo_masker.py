@@ -27,6 +27,7 @@ METHODS = ("kmeans", "spectral")
 RESOLUTIONS = (64, 1024)  # pixels, least and most
 STEPS = 20  # most Lloyd iterations, as in `train.evaluate --oracle`
 NEIGHBOURS = 10  # of a cell in the graph of spectral clustering
+SILHOUETTE_K = range(2, 13)  # the K that a silhouette chooses from
 SAMPLE = 500  # cells that a silhouette is measured on
 COMPONENT_FLOOR = 0.02  # a principal component narrower than this, beside the first, is not stretched: it is noise
 
@@ -84,7 +85,7 @@ class Features:
         """How alike each cell is to cell (row, column): cosine of the features less their mean over the picture,
         float32 (h, w) in [-1, 1]; 0 where a feature is the mean itself. SSegError for a cell outside of the grid."""
         rows, columns = self.grid
-        row, column = _whole(row, "The row", 0, rows - 1), _whole(column, "The column", 0, columns - 1)
+        row, column = whole(row, "The row", 0, rows - 1), whole(column, "The column", 0, columns - 1)
         unit = F.normalize(self._centred, dim=1)
         return (unit @ unit[row * columns + column]).clamp(-1, 1).view(self.grid).numpy()
 
@@ -104,7 +105,7 @@ class Features:
             rows.append({"k": k, "unexplained": float(unexplained), "silhouette": _silhouette(distances, ids[sample])})
         return rows
 
-    def best_k(self, ks: Iterable[int] = range(2, 13), seed: int = 0) -> int:
+    def best_k(self, ks: Iterable[int] = SILHOUETTE_K, seed: int = 0) -> int:
         """The K with the greatest silhouette; the smallest of them on a tie, or where all cells are alike."""
         rows = self.elbow([k for k in sorted(ks) if k < len(self._centred)], seed)
         if not rows:
@@ -385,7 +386,7 @@ def check(k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans") -> 
     _check_method(method)
 
 
-def _whole(value, what: str, low: int, high: int, of: str = "") -> int:
+def whole(value, what: str, low: int, high: int, of: str = "") -> int:
     """A whole number between two others, or one sentence; 8.0 is whole, NaN is not."""
     try:
         number = int(value)
@@ -394,16 +395,16 @@ def _whole(value, what: str, low: int, high: int, of: str = "") -> int:
         fits = False
     if not fits:
         limit = f"{high} ({of})" if of else high
-        raise SSegError(f"{what} must be a whole number from {low} to {limit}, not {value}.")
+        raise SSegError(f"{what} must be a whole number from {low} to {limit}, not {str(value):.40}.")
     return number
 
 
 def _clusters(k, grid) -> int:
-    return _whole(k, "The number of clusters K", 1, grid[0] * grid[1], "the cells of the picture")
+    return whole(k, "The number of clusters K", 1, grid[0] * grid[1], "the cells of the picture")
 
 
 def _resolution(resolution) -> int:
-    return _whole(resolution, "The resolution", *RESOLUTIONS)
+    return whole(resolution, "The resolution", *RESOLUTIONS)
 
 
 def _check_method(method) -> None:
@@ -412,7 +413,7 @@ def _check_method(method) -> None:
 
 
 def _seed(seed) -> int:
-    return _whole(seed, "The seed", 0, 2**32 - 1)
+    return whole(seed, "The seed", 0, 2**32 - 1)
 
 
 def _truth(truth, size) -> np.ndarray:

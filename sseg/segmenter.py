@@ -46,7 +46,6 @@ class Encoded:
     """A picture after the model: all that questions need."""
 
     mask_logits: Tensor  # (N, h, w)
-    mask_weights: Tensor  # (N, h, w), of `inference.mask_weights`: at 224 pixels, making them is 5% of asking
     mask_embeddings: Tensor  # (N, E), unit length
     known_logits: Tensor  # (N, V), scale x cosine with each text that the weights know
     size: tuple[int, int]  # (H, W) of the picture
@@ -54,8 +53,7 @@ class Encoded:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        tensors = self.mask_logits, self.mask_weights, self.mask_embeddings, self.known_logits
-        return sum(tensor.nbytes for tensor in tensors)
+        return self.mask_logits.nbytes + self.mask_embeddings.nbytes + self.known_logits.nbytes
 
 
 class Segmenter:
@@ -106,8 +104,7 @@ class Segmenter:
             masks, embeddings = self._run(self._prepare(rgb, size))
             masks, embeddings = masks[0], embeddings[0]
         known = embeddings @ self._known_embeddings.T * self.model.scale
-        weights = inference.mask_weights(masks, self.combine)
-        return Encoded(masks, weights, embeddings, known, rgb.shape[:2])
+        return Encoded(masks, embeddings, known, rgb.shape[:2])
 
     def _prepare(self, rgb, size):
         config = self.model.config
@@ -219,7 +216,8 @@ class Segmenter:
         if competitors:
             logits = torch.cat([logits, self._rival_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
         probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
-        shares = encoded.mask_weights.mean((1, 2))[:, None] * probabilities
+        weights = inference.mask_weights(encoded.mask_logits, self.combine)
+        shares = weights.mean((1, 2))[:, None] * probabilities
         counts = torch.zeros(len(texts), device=self.device).index_add(0, nearest.flatten(), shares.flatten())
         counts = dict(zip(texts, counts.tolist(), strict=True))
         return Segmentation(
@@ -229,7 +227,7 @@ class Segmenter:
             size=encoded.size,
             background=float(background),
             weights=self.name,
-            coarse_scores=inference.combine_scores(encoded.mask_weights, probabilities),
+            coarse_scores=inference.combine_scores(weights, probabilities),
             words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
         )
 
@@ -242,7 +240,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _words_at(self, encoded: Encoded, x: int, y: int, n: int) -> list[dict]:
-        weights = inference.at_pixel(encoded.mask_weights, x, y, encoded.size)
+        weights = inference.at_pixel(inference.mask_weights(encoded.mask_logits, self.combine), x, y, encoded.size)
         return self._best_words(weights @ encoded.known_logits.softmax(1), n)
 
     def _best_words(self, scores: Tensor, n: int) -> list[dict]:

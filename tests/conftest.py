@@ -146,3 +146,40 @@ def run_python():
         return done.stdout
 
     return run
+
+
+# ---- the app: gradio is imported only where a test asks for it -------------------------------------------------------
+@pytest.fixture(scope="module")
+def loaded(tiny_weights):
+    """Segmenter and live weights, as `sseg.app.weights.load` gives them, of the tiny model."""
+    from sseg.app import weights
+
+    return weights.load(str(tiny_weights))
+
+
+@pytest.fixture(scope="module")
+def address(loaded):
+    """Address of a page that serves the tiny model."""
+    from sseg.app.build import build, options
+
+    page = build(*loaded)
+    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
+    yield page.local_url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    """A gradio_client of that page."""
+    from gradio_client import Client
+
+    client = Client(address, verbose=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def path(picture, tmp_path):
+    """The picture as a file."""
+    picture.save(tmp_path / "holiday.png")
+    return tmp_path / "holiday.png"

@@ -12,40 +12,19 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from pycocotools import mask as coco_mask
 
 import sseg
 from sseg.app import examples, failures, main, segment, weights
-from sseg.app.build import build, options
+from sseg.app.build import build
 from sseg.app.service import VIEW_PIXELS, Recent, Service
 from sseg.app.viewer import HERE, pack_ids
 from sseg.segmenter import BACKGROUND
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_weights):
-    return weights.load(str(tiny_weights))
-
-
-@pytest.fixture(scope="module")
-def client(loaded):
-    page = build(*loaded)
-    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
-    client = Client(page.local_url, verbose=False)
-    yield client
-    client.close()
-    page.close()
-
-
-@pytest.fixture
-def path(picture, tmp_path):
-    picture.save(tmp_path / "holiday.png")
-    return tmp_path / "holiday.png"
 
 
 def send(client, file, words="dog, grass", background=0.0):

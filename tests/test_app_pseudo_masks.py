@@ -7,15 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from pycocotools import mask as coco_mask
 from sklearn.metrics import adjusted_rand_score
 
 from sseg.__main__ import main
-from sseg.app import cells, failures, pseudo_masks, weights
-from sseg.app.build import build, options
+from sseg.app import cells, failures, pseudo_masks
 from sseg.app.clusters import Clusters, Settings
 from sseg.app.running import Run
 from sseg.app.service import VIEW_PIXELS, Service
@@ -25,30 +24,9 @@ from sseg.pseudo_masker import PseudoMasker
 SETTINGS = ("pixels", 5, "", 224, 0, "kmeans")  # features, k, facet, resolution, seed, method
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_weights):
-    return weights.load(str(tiny_weights))
-
-
-@pytest.fixture(scope="module")
-def client(loaded):
-    page = build(*loaded)
-    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
-    client = Client(page.local_url, verbose=False)
-    yield client
-    client.close()
-    page.close()
-
-
 @pytest.fixture
 def clusters(loaded):
     return Clusters(Service(loaded[0]))
-
-
-@pytest.fixture
-def path(picture, tmp_path):
-    picture.save(tmp_path / "holiday.png")
-    return tmp_path / "holiday.png"
 
 
 @pytest.fixture
@@ -198,8 +176,8 @@ def test_a_mask_that_is_none_gets_one_sentence(client, path, truth, tmp_path, ki
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        (("pixels", 1, "", 224, 0, "kmeans"), "between 2 and 24"),
-        (("pixels", 25, "", 224, 0, "kmeans"), "between 2 and 24"),
+        (("pixels", 1, "", 224, 0, "kmeans"), "from 2 to 24"),
+        (("pixels", 25, "", 224, 0, "kmeans"), "from 2 to 24"),
         (("pixels", 2.5, "", 224, 0, "kmeans"), "whole number"),
         (("pixels", None, "", 224, 0, "kmeans"), "whole number"),
         (("pixels", 5, "", 10, 0, "kmeans"), "resolution"),
@@ -264,7 +242,7 @@ def test_a_question_about_a_forgotten_answer_or_a_place_outside_gets_one_sentenc
     for x, y in ((120, 0), (0, -1)):
         with pytest.raises(AppError) as error:
             client.predict(found["key"], x, y, api_name="/explain_patch")
-        assert_sentence(error, "outside")
+        assert_sentence(error, "must be a whole number from 0 to")
 
 
 def test_a_closed_run_stops_before_the_features(clusters, path, monkeypatch):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import sseg
 from sseg.errors import SSegError
-from train import pretrain
+from train import log, pretrain
 from train.recipe import read_recipe
 from train.schedule import learning_rate
 
@@ -47,7 +47,7 @@ def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_
     for _ in range(3):
         run.train_step()
     run.save()
-    pretrain.log(run, {"step": 4, "loss": 1.0})  # one step beyond the checkpoint, which is done again
+    log.append(run.out, {"step": 4, "loss": 1.0})  # one step beyond the checkpoint, which is done again
     del run  # as if killed here
     assert pretrain.main([str(recipe), f"out={broken}", "--resume"]) == 0
     whole, parts = load_file(tmp_path / "run/state.safetensors"), load_file(Path(broken) / "state.safetensors")
@@ -57,9 +57,9 @@ def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_
 
     steps = [json.loads(line)["step"] for line in (Path(broken) / "log.jsonl").read_text().splitlines()]
     assert steps == [3, 4, 6]  # resumed at 3
-    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
-    assert {"commit", "versions", "hardware", "recipe"} <= log[0].keys()
-    assert [record["step"] for record in log[1:]] == [2, 4, 6]
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert {"commit", "versions", "hardware", "recipe"} <= lines[0].keys()
+    assert [record["step"] for record in lines[1:]] == [2, 4, 6]
     segmenter = sseg.load(str(tmp_path / "run"))
     assert segmenter(torch.zeros(40, 40, 3, dtype=torch.uint8).numpy(), ["dog"]).labels.shape == (40, 40)
     assert segmenter.known("dog")
@@ -108,9 +108,9 @@ def test_two_processes_write_one_run(recipe, tmp_path, emoji_font):
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "train.pretrain", str(recipe)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
-    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
-    assert log[0]["processes"] == 2
-    assert [record["samples"] for record in log[1:]] == [16, 32, 48]  # 8 a step, 4 in each process
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert lines[0]["processes"] == 2
+    assert [record["samples"] for record in lines[1:]] == [16, 32, 48]  # 8 a step, 4 in each process
 
 
 GATHER = """

@@ -21,6 +21,7 @@ from PIL import Image
 from sseg.errors import SSegError
 from sseg.features import source
 from sseg.pseudo_masks import grid_of, pseudo_masks
+from tests.tars import write_tar
 from train import pretrain
 from train.data.grids import Grids
 from train.data.pairs import open_pairs
@@ -44,14 +45,6 @@ def encoded(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
 
 
 def sample(number: int, key: str) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 import sseg
 from sseg.errors import SSegError
+from tests.tars import write_tar
 from train import pretrain
 from train.data.shards import TarPairs
 
@@ -28,15 +29,6 @@ def encoded(image, kind="png") -> bytes:
 
 def plain(red, size=(60, 40)):
     return Image.new("RGB", size, (red, 0, 0))
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 @pytest.fixture

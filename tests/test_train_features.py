@@ -25,8 +25,7 @@ def recipe(tmp_path) -> Path:
     small["model"] |= {"width": 16, "depth": 1, "heads": 2, "stem": [8, 8]}
     small |= {"prototypes": 32}
     small["model"]["out"] = 8
-    small["loss"] |= {"patch": 1.0, "region": 1.0, "group": 2}
-    small["views"]["clusters"] = 3
+    small["loss"]["group"] = 2
     small["data"] |= {"size": 64, "photographs": None}
     stage = small["stages"][0]
     stage |= {"steps": 2, "batch": 4, "large": stage["large"] | {"size": 32}, "pieces": 2}
@@ -49,36 +48,23 @@ def windows(n=3, seed=0):
     return theta
 
 
-def test_a_patch_finds_its_place_in_another_view_of_the_picture():
-    ramp = torch.stack(torch.meshgrid(torch.linspace(-1, 1, 201), torch.linspace(-1, 1, 201), indexing="ij"))
-    picture = ramp.flip(0)[None].expand(3, -1, -1, -1)  # each pixel holds its own x and y
+def test_patches_are_near_as_they_lie_in_the_picture():
     here, there = windows(seed=1), windows(seed=2)
-
-    def look(theta, side):
-        return F.grid_sample(picture, F.affine_grid(theta, [3, 2, side, side], align_corners=False),
-                             padding_mode="border", align_corners=True).permute(0, 2, 3, 1)
-
-    values, inside = features.sample(look(there, 400), features.place_in(here, there, (7, 7)))
-    assert 20 < int(inside.sum()) < 3 * 49
-    torch.testing.assert_close(values[inside], look(here, 7)[inside], atol=0.01, rtol=0)
+    centres = [F.affine_grid(theta, [3, 1, 7, 5], align_corners=False) for theta in (here, there)]
+    found = features.near(here, there, (7, 5), (7, 5), 0.2)
+    for i, a, b in ((0, (0, 0), (6, 4)), (1, (3, 2), (3, 2)), (2, (5, 1), (2, 4))):
+        distance = (centres[0][i, a[0], a[1]] - centres[1][i, b[0], b[1]]).norm()
+        expected = torch.exp(-(distance**2) / (2 * 0.2**2))
+        torch.testing.assert_close(found[i, a[0] * 5 + a[1], b[0] * 5 + b[1]], expected, atol=1e-5, rtol=1e-3)
 
 
-def test_distillation_is_torchs_cross_entropy_over_the_valid_patches():
-    g = torch.Generator().manual_seed(0)
-    student, target = torch.randn(5, 9, generator=g), torch.rand(5, 9, generator=g).softmax(-1)
-    valid = torch.tensor([True, False, True, True, False])
-    expected = F.cross_entropy(student[valid] / 0.1, target[valid])
-    torch.testing.assert_close(features.distillation(student, target, 0.1, valid), expected)
-    assert features.distillation(student, target, 0.1, torch.zeros(5, dtype=torch.bool)) == 0
-
-
-def test_pooling_gives_every_patch_the_mean_of_the_seen_part_of_its_cluster():
-    ids = torch.tensor([[[0, 0, 1], [1, 1, 2]]])
-    valid = torch.tensor([[[True, False, True], [True, True, False]]])
-    values = torch.tensor([1.0, 50, 2, 3, 7, 90]).view(1, 2, 3, 1)
-    pooled, known = features.pool(values, valid, ids, 4)
-    assert pooled[..., 0].tolist() == [[[1, 1, 4], [4, 4, 0]]]
-    assert known.tolist() == [[[True, True, True], [True, True, False]]]
+def test_sinkhorn_uses_all_prototypes_equally_and_keeps_what_is_preferred():
+    scores = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    scores[:, 0] += 5  # what all would take
+    found = features.sinkhorn(scores / 0.5, 50)
+    torch.testing.assert_close(found.sum(1), torch.ones(64))
+    torch.testing.assert_close(found.sum(0), torch.full((8,), 8.0), rtol=0.01, atol=0)
+    assert torch.corrcoef(torch.stack([found[:, 3], scores[:, 3]]))[0, 1] > 0.5
 
 
 def test_pieces_hold_other_pictures_and_are_where_they_are_said_to_be():
@@ -121,15 +107,18 @@ def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(e
     stage |= {"small": {"count": 1, "size": 16, "area": [0.1, 0.3]}, "pieces": 2}
     stage["difficulty"] = {"things": [1, 2], "side": [0.3, 0.8], "materials": [1, 2]}
     first, again, other = (pictures.views(seed, 4, stage, 1.0) for seed in (5, 5, 6))
-    assert [tuple(view.plain.shape) for view in first] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)]
+    assert [tuple(view.pixels.shape) for view in first] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)]
     for one, two, three in zip(first, again, other, strict=True):
-        assert torch.equal(one.plain, two.plain) and torch.equal(one.jittered, two.jittered)
-        assert not torch.equal(one.plain, three.plain)
-    a, b = first[0], first[1]  # where both look, they see the same
-    values, inside = features.sample(b.plain.float().permute(0, 2, 3, 1), features.place_in(a.theta, b.theta, (32, 32)))
-    seen = a.plain.float().permute(0, 2, 3, 1)
-    assert (values - seen)[inside].abs().mean() < 0.5 * (seen - seen.mean((1, 2), keepdim=True))[inside].abs().mean()
-
+        assert torch.equal(one.pixels, two.pixels) and torch.equal(one.pieces, two.pieces)
+        assert not torch.equal(one.pixels, three.pixels)
+    plain = pictures.views(5, 4, stage, 0.0)[:2]  # of unchanged colours; where both views look, they see the same
+    a, b = (F.interpolate(view.pixels, 8, mode="area") for view in plain)
+    close = features.near(plain[0].theta, plain[1].theta, (8, 8), (8, 8), 0.05)  # (4, 64, 64)
+    score, nearest = close.max(2)
+    seen = b.flatten(2).gather(2, nearest[:, None].expand(-1, 3, -1))
+    error, spread = (seen - a.flatten(2)).abs().mean(1), (a - a.mean((2, 3), keepdim=True)).abs().mean((1, 2, 3))
+    assert int((score > 0.5).sum()) > 20
+    assert error[score > 0.5].mean() < 0.6 * spread.mean()
 
 
 def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_font):

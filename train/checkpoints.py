@@ -1,6 +1,5 @@
 """The state of a run on disk: written whole or not at all, read back exactly."""
 
-import json
 import os
 from pathlib import Path
 
@@ -52,9 +51,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, flat: dict[str, torch.Te
         index, field = name.split("/")
         state.setdefault(int(index), {})[field] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def forget_later(log: Path, step: int) -> None:
-    """Take the lines of steps after `step`, that of the last checkpoint, out of a log: they will be written again."""
-    lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
-    log.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))

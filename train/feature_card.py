@@ -6,8 +6,11 @@ from pathlib import Path
 import yaml
 from matplotlib import pyplot as plt
 
+from sseg.features.network import SmallViT
+from train import log
+
 FILES = ("config.json", "model.safetensors", "recipe.yaml", "log.jsonl")
-TERMS = {"near": "nearness", "region": "agreement on regions", "whole": "agreement on views"}
+TERMS = {"near": "nearness", "whole": "agreement on views"}
 
 CARD = """---
 license: apache-2.0
@@ -32,9 +35,9 @@ masks = sseg.PseudoMasker("mini")("picture.jpg", k=8)
 {data}
 
 {samples:,} pictures, {minutes:.0f} minutes on {hardware} ({processes} process(es)), seed {seed}, commit {commit}.
-Weights of the loss terms stand in `recipe.yaml`: nearness (each patch has to find the patches near it in the picture
-among those of other pictures), agreement of regions across views, and DINO's agreement of whole views. Every logged
-step is in `log.jsonl`.
+Weights of the two loss terms stand in `recipe.yaml`: nearness (each patch has to find the patches near it in the
+picture among those of other pictures and of other pieces of a collage), and DINO's agreement of whole views. Every
+logged step is in `log.jsonl`.
 
 {versions}
 
@@ -58,22 +61,15 @@ DATA = (
 )
 
 
-def records(run: Path) -> tuple[dict, list[dict]]:
-    """The first line of a run's log, and its steps."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return lines[0], [line for line in lines if "event" not in line]
-
-
 def draw_curve(run: Path, path: Path) -> None:
-    """The loss terms that had a weight, over the pictures seen; a dotted line where the views grow."""
-    steps, recipe = records(run)[1], yaml.safe_load((run / "recipe.yaml").read_text())
-    terms = [term for term in TERMS if recipe["loss"][term]]
-    figure, axes = plt.subplots(1, len(terms), figsize=(3.2 * len(terms), 2.8), layout="constrained", squeeze=False)
+    """The loss terms over the pictures seen; a dotted line where the views grow."""
+    steps, recipe = log.records(run)[1], yaml.safe_load((run / "recipe.yaml").read_text())
+    figure, axes = plt.subplots(1, len(TERMS), figsize=(3.2 * len(TERMS), 2.8), layout="constrained")
     grown, seen = [], 0
     for stage in recipe["stages"][:-1]:
         seen += stage["steps"] * stage["batch"]
         grown.append(seen / 1000)
-    for axis, term in zip(axes.flat, terms, strict=True):
+    for axis, term in zip(axes, TERMS, strict=True):
         axis.plot([s["samples"] / 1000 for s in steps], [s[term] for s in steps], color="#2563a8", linewidth=1)
         for x in grown:
             axis.axvline(x, color="#888", linestyle=":", linewidth=1)
@@ -96,21 +92,13 @@ def results_table(results: list[dict]) -> str:
 
 def write_card(run: Path, name: str, results: list[dict]) -> str:
     """The card of a run as Markdown."""
-    from sseg.features.network import SmallViT
-
-    first, steps = records(run)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     network = SmallViT(**json.loads((run / "config.json").read_text()))
     return CARD.format(
         name=name,
         parameters=sum(p.numel() for p in network.parameters()),
         data=DATA.format(share=100 * recipe["data"]["stickers"]),
-        samples=steps[-1]["samples"],
-        minutes=steps[-1]["seconds"] / 60,
-        hardware=first["hardware"],
-        processes=first["processes"],
-        seed=recipe["seed"],
-        commit=first["commit"],
-        versions=", ".join(f"{package} {version}" for package, version in first["versions"].items()) + ".",
+        minutes=log.records(run)[1][-1]["seconds"] / 60,
         results=results_table(results) if results else "Not evaluated yet.",
+        **log.facts(run, recipe),
     )

@@ -5,12 +5,11 @@
     torchrun --nproc-per-node 2 -m train.features train/recipes/features-mini.yaml
 
 DINO (Caron et al. 2021): a student sees large and small windows of a picture, its teacher (the running average of the
-student) the large ones; the student has to assign each of them to prototypes as the teacher does, whose assignments
-are centred and sharpened. Beside the whole view, each patch has to agree with what the teacher sees at the same place
-of another view. No captions, no labels.
+student) the large ones; the student has to assign each of them to prototypes as the teacher does, whose assignments are
+balanced and sharp. Beside the whole view, each patch has to find the patches near it among those of other pictures; the
+pictures are collages, so that what does not belong together stands side by side. No captions, no labels.
 """
 
-import argparse
 import copy
 import json
 import sys
@@ -27,25 +26,23 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sseg.errors import SSegError
-from sseg.features import source
 from sseg.features.network import MEAN, STD, SmallViT
-from sseg.pseudo_masks import pseudo_masks
-from train.checkpoints import STATE, forget_later, load_state, optimizer_tensors, restore_optimizer, save_state, select
+from train import log
+from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.pictures import Pictures
 from train.distributed import finish, start
 from train.provenance import commit, hardware, versions
-from train.recipe import read_recipe
-from train.schedule import learning_rate
+from train.recipe import read_arguments
+from train.schedule import learning_rate, stage_at
 
-TERMS = ("whole", "patch", "region", "near", "used", "entropy")
+TERMS = ("whole", "near", "used", "entropy")
 
 
 class Seen(NamedTuple):
-    """Unit vectors of patches (B, h, w, e), prototype scores of patches (B, h, w, P) and of the view (B, P)."""
+    """Unit vectors of a view's patches (B, h, w, e), and cosines of the view with the prototypes (B, P)."""
 
     patches: Tensor
-    patch_scores: Tensor
-    view_scores: Tensor
+    scores: Tensor
 
 
 class Distiller(nn.Module):
@@ -60,13 +57,7 @@ class Distiller(nn.Module):
         """Views (B, 3, s, s), of any sizes -> what is seen in each."""
         prototypes = F.normalize(self.prototypes, dim=-1)
         found = [self.backbone(view) for view in views]
-        return [Seen(patches, patches @ prototypes.T, view @ prototypes.T) for patches, view in found]
-
-
-def distillation(student: Tensor, target: Tensor, temperature: float, valid: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy of student scores (..., P) against teacher probabilities (..., P); `valid` (...) counts."""
-    loss = -(target * F.log_softmax(student.float() / temperature, -1)).sum(-1)
-    return loss.mean() if valid is None else (loss * valid).sum() / valid.sum().clamp_min(1)
+        return [Seen(patches, view @ prototypes.T) for patches, view in found]
 
 
 def entropy(p: Tensor) -> Tensor:
@@ -75,46 +66,12 @@ def entropy(p: Tensor) -> Tensor:
 
 
 def sinkhorn(scores: Tensor, rounds: int) -> Tensor:
-    """Assignments (T, P) of tokens to prototypes that use every prototype equally often (SwAV, DINOv2)."""
+    """Assignments (B, P) of views to prototypes that use every prototype equally often (SwAV, DINOv2)."""
     q = (scores - scores.max()).exp()
     for _ in range(rounds):
         q = q / q.sum(0, keepdim=True).clamp_min(1e-9)
         q = q / q.sum(1, keepdim=True)
     return q
-
-
-def stage_at(stages: list[dict], step: int) -> dict:
-    """The stage of the curriculum that a step belongs to."""
-    for stage in stages:
-        if step < stage["steps"]:
-            return stage
-        step -= stage["steps"]
-    return stages[-1]
-
-
-def place_in(theta: Tensor, other: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Where the cells of a view lie in another view of the same picture.
-
-    theta, other: (B, 2, 3) from view to picture coordinates, without shear. Returns (B, h, w, 2), -1..1 inside.
-    """
-    cells = F.affine_grid(theta, [len(theta), 1, *grid], align_corners=False)  # (B, h, w, 2) in the picture
-    scale = torch.stack([other[:, 0, 0], other[:, 1, 1]], 1)
-    return (cells - other[:, None, None, :, 2]) / scale[:, None, None]
-
-
-def sample(maps: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Values of maps (B, h, w, P) at places (B, h', w', 2), and which of the places lie inside, (B, h', w')."""
-    values = F.grid_sample(maps.permute(0, 3, 1, 2), places, padding_mode="border", align_corners=False)
-    return values.permute(0, 2, 3, 1), (places.abs() <= 1).all(-1)
-
-
-def pool(values: Tensor, valid: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Each patch gets the mean over its cluster: values (B, h, w, P), valid and ids (B, h, w) -> values, valid."""
-    member = F.one_hot(ids.flatten(1), k).to(values.dtype)  # (B, T, k)
-    counted = member * valid.flatten(1)[..., None]
-    counts = counted.sum(1)  # (B, k)
-    means = counted.transpose(1, 2) @ values.flatten(1, 2) / counts[..., None].clamp_min(1)
-    return (member @ means).view_as(values), (member @ (counts > 0).to(member)[..., None]).view(valid.shape) > 0
 
 
 def near(theta: Tensor, other: Tensor, grid, other_grid, width: float) -> Tensor:
@@ -163,8 +120,6 @@ class Run:
 
     def __init__(self, recipe: dict, resume: bool):
         self.recipe, self.out = recipe, Path(recipe["out"])
-        if resume and not (self.out / STATE).is_file():
-            raise SSegError(f"There is no run to resume in {self.out}; start it without --resume.")
         self.rank, self.world, self.device = start(recipe["device"])
         torch.manual_seed(recipe["seed"])
         self.pictures = Pictures(recipe["data"], recipe["seed"], self.device)
@@ -176,9 +131,7 @@ class Run:
         groups = [{"params": decay}, {"params": plain, "weight_decay": 0.0}]
         o = recipe["optimizer"]
         self.optimizer = torch.optim.AdamW(groups, lr=o["lr"], weight_decay=o["weight_decay"], betas=(0.9, 0.99))
-        self.centres = torch.zeros(2, recipe["prototypes"], device=self.device)  # of views, of patches
         self.mean, self.std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) * 255 for v in (MEAN, STD))
-        self.clusters = source("pixels")
         self.total = sum(stage["steps"] for stage in recipe["stages"])
         self.step, self.samples, self.seconds = 0, 0, 0.0
         if resume:
@@ -189,64 +142,29 @@ class Run:
         recipe = self.recipe
         torch.manual_seed(recipe["seed"] * 1_000_003 + self.step)
         seed, stage = self.step * self.world + self.rank, stage_at(recipe["stages"], self.step)
-        views = self.pictures.views(seed, stage["batch"] // self.world, stage, recipe["views"]["colour"])
-        inputs = [(view.jittered - self.mean) / self.std for view in views]
+        views = self.pictures.views(seed, stage["batch"] // self.world, stage, recipe["colour"])
+        inputs = [(view.pixels - self.mean) / self.std for view in views]
         large = stage["large"]["count"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
             with torch.no_grad():
                 taught = self.teacher(inputs[:large])
             found = self.towers(inputs)
         w = recipe["loss"]
-        near = self.near_loss(views, found, taught) if w["near"] else torch.zeros((), device=self.device)
-        taught = [(self.sharpen(one.patch_scores, 1), self.sharpen(one.view_scores, 0)) for one in taught]
-        found = [(one.patch_scores, one.view_scores) for one in found]
-        whole = self.whole_loss(found, taught)
-        patch, region = self.patch_losses(views, found, taught)
-        loss = w["whole"] * whole + w["patch"] * patch + w["region"] * region + w["near"] * near
+        targets = [sinkhorn(one.scores.float() / w["teacher_temperature"], w["sinkhorn"]) for one in taught]
+        whole, near = self.whole_loss(found, targets), self.near_loss(views, found, taught)
+        loss = w["whole"] * whole + w["near"] * near
         self.update(loss)
         self.samples += stage["batch"]
-        used = taught[0][0].flatten(0, 2)
-        spread = entropy(used.mean(0)).exp()  # how many prototypes are in use, as a number of equal ones
-        terms = {"loss": loss, "whole": whole, "patch": patch, "region": region, "near": near, "used": spread}
-        return {name: value.detach() for name, value in (terms | {"entropy": entropy(used).mean()}).items()}
+        used = entropy(targets[0].mean(0)).exp()  # how many prototypes are in use, as a number of equal ones
+        terms = {"loss": loss, "whole": whole, "near": near, "used": used, "entropy": entropy(targets[0]).mean()}
+        return {name: value.detach() for name, value in terms.items()}
 
-    def sharpen(self, scores: Tensor, kind: int) -> Tensor:
-        """Teacher scores -> probabilities, centred so that no prototype takes all, sharpened; moves the centre."""
-        w = self.recipe["loss"]
-        scores = scores.float()
-        if w["sinkhorn"]:
-            return sinkhorn(scores.flatten(0, -2) / w["teacher_temperature"], w["sinkhorn"]).view_as(scores)
-        target = ((scores - self.centres[kind]) / w["teacher_temperature"]).softmax(-1)
-        mean = scores.flatten(0, -2).mean(0)
-        if self.world > 1:
-            torch.distributed.all_reduce(mean.div_(self.world))
-        self.centres[kind].lerp_(mean, 1 - w["centre_momentum"])
-        return target
-
-    def whole_loss(self, found, taught) -> Tensor:
+    def whole_loss(self, found: list[Seen], targets: list[Tensor]) -> Tensor:
         """Every view against the teacher's large views, but not against itself."""
         temperature = self.recipe["loss"]["student_temperature"]
-        terms = [distillation(cls, target, temperature)
-                 for j, (_, target) in enumerate(taught) for i, (_, cls) in enumerate(found) if i != j]
+        terms = [F.cross_entropy(one.scores.float() / temperature, target)
+                 for j, target in enumerate(targets) for i, one in enumerate(found) if i != j]
         return torch.stack(terms).mean()
-
-    def patch_losses(self, views, found, taught) -> tuple[Tensor, Tensor]:
-        """Each patch against the teacher at its place in a large view, and against the mean over its cluster there."""
-        w, k = self.recipe["loss"], self.recipe["views"]["clusters"]
-        patch, region = [], []
-        for i, (tokens, _) in enumerate(found):
-            ids = pseudo_masks(views[i].plain, self.clusters, k, tokens.shape[1:3]) if w["region"] else None
-            for j, (target, _) in enumerate(taught):
-                if i == j:
-                    continue
-                values, valid = sample(target, place_in(views[i].theta, views[j].theta, tuple(tokens.shape[1:3])))
-                if w["patch"]:
-                    patch.append(distillation(tokens, values, w["student_temperature"], valid))
-                if w["region"]:
-                    values, valid = pool(values, valid, ids, k)
-                    region.append(distillation(tokens, values, w["student_temperature"], valid))
-        zero = torch.zeros((), device=self.device)
-        return torch.stack(patch or [zero]).mean(), torch.stack(region or [zero]).mean()
 
     def near_loss(self, views, found, taught) -> Tensor:
         """Each patch has to pick out, among all patches of a large view of every picture of a group, those near it."""
@@ -279,7 +197,7 @@ class Run:
 
     def save(self) -> None:
         """State for resuming, and beside it the teacher's backbone in half precision, ready to use."""
-        tree = {"student": self.student.state_dict(), "teacher": self.teacher.state_dict(), "centres": self.centres}
+        tree = {"student": self.student.state_dict(), "teacher": self.teacher.state_dict()}
         tree |= {"optimizer": optimizer_tensors(self.optimizer), "step": self.step, "seconds": self.seconds}
         tree |= {"samples": self.samples}
         save_state(self.out, tree)
@@ -293,7 +211,6 @@ class Run:
         flat = load_state(self.out)
         self.student.load_state_dict(select(flat, "student/"))
         self.teacher.load_state_dict(select(flat, "teacher/"))
-        self.centres = flat["centres"].to(self.device)
         restore_optimizer(self.optimizer, select(flat, "optimizer/"))
         self.step, self.samples, self.seconds = int(flat["step"]), int(flat["samples"]), float(flat["seconds"])
 
@@ -304,10 +221,10 @@ def train(run: Run) -> None:
     if leads:
         run.out.mkdir(parents=True, exist_ok=True)
         (run.out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-        forget_later(run.out / "log.jsonl", run.step)
+        log.forget_later(run.out, run.step)
         event = {"event": "resume" if run.step else "start", "step": run.step, "commit": commit()}
         event |= {"hardware": hardware(run.device), "processes": run.world, "versions": versions(), "recipe": recipe}
-        log(run, event)
+        log.append(run.out, event)
     saved = mark = time.monotonic()
     sums, since, seen = Counter(), run.step, run.samples
     while run.step < run.total:
@@ -321,7 +238,7 @@ def train(run: Run) -> None:
         record = {name: round(float(value) / steps, 5) for name, value in sums.items()}
         record |= {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
         record["images_per_second"], seen = round((run.samples - seen) / elapsed, 1), run.samples
-        log(run, record)
+        log.append(run.out, record)
         left = (run.total - run.step) * elapsed / steps / 60
         terms = "  ".join(f"{name} {record[name]:.3f}" for name in TERMS)
         print(f"step {run.step}/{run.total}  {terms}  {record['images_per_second']:.0f} images/s  "
@@ -332,20 +249,9 @@ def train(run: Run) -> None:
             saved = mark = time.monotonic()
 
 
-def log(run: Run, record: dict) -> None:
-    """One JSON line to the run's log."""
-    with (run.out / "log.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m train.features", description=__doc__.split("\n")[0])
-    parser.add_argument("recipe", help="a file of train/recipes")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run's folder")
-    args = parser.parse_intermixed_args(arguments)
     try:
-        train(Run(read_recipe(args.recipe, args.changes), args.resume))
+        train(Run(*read_arguments("train.features", __doc__, arguments)))
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2

@@ -9,7 +9,6 @@ Every batch is a function of (seed, step), so a resumed run repeats an unbroken 
 loaded at any time: `sseg.load("runs/mini")`.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -28,14 +27,15 @@ from sseg.features import source
 from sseg.model import SSegModel
 from sseg.pseudo_masks import pseudo_masks
 from sseg.text import load_tokenizer, tokenize
-from train.checkpoints import STATE, forget_later, load_state, optimizer_tensors, restore_optimizer, save_state, select
+from train import log
+from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.fragments import draw, numbered
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
 from train.provenance import commit, hardware, versions
-from train.recipe import read_recipe
-from train.schedule import learning_rate
+from train.recipe import read_arguments
+from train.schedule import learning_rate, stage_at
 from train.tokenizer import make_tokenizer
 
 
@@ -44,8 +44,6 @@ class Run:
 
     def __init__(self, recipe: dict, resume: bool):
         self.recipe, self.out = recipe, Path(recipe["out"])
-        if resume and not (self.out / STATE).is_file():
-            raise SSegError(f"There is no run to resume in {self.out}; start it without --resume.")
         self.rank, self.world, self.device = start(recipe["device"])
         if recipe["loss"]["pooling"] == "feature_mean" and recipe["loss"]["queries"] == "matched":
             raise SSegError("The mean of features is over all queries; with queries: matched choose mean or softmax.")
@@ -86,12 +84,7 @@ class Run:
 
     def stage(self) -> dict:
         """The stage of the curriculum that the current step belongs to."""
-        step = self.step
-        for stage in self.stages:
-            if step < stage["steps"]:
-                return stage
-            step -= stage["steps"]
-        return self.stages[-1]
+        return stage_at(self.stages, self.step)
 
     def train_step(self) -> dict[str, torch.Tensor]:
         """One batch: pseudo-masks, prediction, shape and meaning, one step of the optimiser."""
@@ -214,12 +207,6 @@ def make_optimizer(model: SSegModel, recipe: dict) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe["lr"], betas=tuple(recipe["betas"]))
 
 
-def log(run: Run, record: dict) -> None:
-    """One JSON line to the run's log."""
-    with (run.out / "log.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
     left = (run.total - run.step) * record["seconds_per_step"] / 60
@@ -234,10 +221,10 @@ def train(run: Run) -> None:
     if leads:
         run.out.mkdir(parents=True, exist_ok=True)
         (run.out / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-        forget_later(run.out / "log.jsonl", run.step)
+        log.forget_later(run.out, run.step)
         event = {"event": "resume" if run.step else "start", "step": run.step, "commit": commit()}
         event |= {"hardware": hardware(run.device), "processes": run.world, "versions": versions()}
-        log(run, event | {"recipe": recipe})
+        log.append(run.out, event | {"recipe": recipe})
     run.model.train()
     saved, mark, sums, since = time.monotonic(), time.monotonic(), Counter(), run.step
     while run.step < run.total:
@@ -253,7 +240,7 @@ def train(run: Run) -> None:
         record |= {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
         record |= {"seconds_per_step": elapsed / steps, "size": run.stage()["size"]}
         record["images_per_second"] = round(steps * run.stage()["batch"] / elapsed, 1)
-        log(run, record)
+        log.append(run.out, record)
         progress(run, record)
         sums.clear()
         if time.monotonic() - saved > 60 * recipe["checkpoint_minutes"] or run.step == run.total:
@@ -262,17 +249,10 @@ def train(run: Run) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m train.pretrain", description=__doc__.split("\n")[0])
-    parser.add_argument("recipe", help="a file of train/recipes")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of the run's folder")
-    args = parser.parse_intermixed_args(arguments)  # changes may stand after --resume
     try:
         logging.set_verbosity_error()  # transformers remarks on every backbone but Swin
-        recipe = read_recipe(args.recipe, args.changes)
-        if not args.resume and (Path(recipe["out"]) / STATE).is_file():
-            raise SSegError(f"{recipe['out']} already holds a run: add --resume to go on, or change out=.")
-        train(Run(recipe, args.resume))
+        recipe, resume = read_arguments("train.pretrain", __doc__, arguments)
+        train(Run(recipe, resume))
         finish()
     except SSegError as error:
         print(error, file=sys.stderr)

@@ -21,8 +21,7 @@ from sseg.errors import SSegError
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
 
-from train import feature_card  # noqa: E402
-from train.feature_card import records  # noqa: E402
+from train import feature_card, log  # noqa: E402
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
 FILES += ("recipe.yaml", "log.jsonl")
@@ -120,7 +119,6 @@ def results_table(results: list[dict]) -> str:
 
 def write_card(run: Path, name: str, results: list[dict]) -> str:
     """The model card of a run as Markdown."""
-    first, steps = records(run)
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     phrases = json.loads((run / "vocabulary.json").read_text())["phrases"]
     counts = {f"{kind}s": sum(p["kind"] == kind and "name" not in p for p in phrases) for kind in ("thing", "material")}
@@ -131,14 +129,9 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
         texts="captions and their single phrases" if recipe["loss"]["phrases"] else "captions",
         data=DATA[source].format(**counts),
         limits=LIMITS[source],
-        samples=steps[-1]["samples"],
-        hours=steps[-1]["seconds"] / 3600,
-        hardware=first["hardware"],
-        processes=first["processes"],
-        seed=recipe["seed"],
-        commit=first["commit"],
-        versions=", ".join(f"{package} {version}" for package, version in first["versions"].items()) + ".",
+        hours=log.records(run)[1][-1]["seconds"] / 3600,
         results=results_table(results) if results else "Not evaluated yet.",
+        **log.facts(run, recipe),
     )
 
 
@@ -155,7 +148,7 @@ def publish(run: Path, target: Path, name: str, results: list[dict]) -> None:
     if features:
         feature_card.draw_curve(run, target / "curve.png")
     else:
-        draw_curve(records(run)[1], target / "curve.png")
+        draw_curve(log.records(run)[1], target / "curve.png")
     card = feature_card.write_card if features else write_card
     (target / "README.md").write_text(card(run, name, results))
 

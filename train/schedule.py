@@ -1,4 +1,4 @@
-"""Learning rate over the steps of a run."""
+"""What changes over the steps of a run: the stage of its curriculum, the learning rate."""
 
 import math
 
@@ -13,3 +13,12 @@ def learning_rate(step: int, total: int, peak: float, warmup: int, final: float 
     start = max(warmup, (1 - cooldown) * total)
     done = min(1.0, max(0.0, (step - start) / max(1, total - start)))
     return final + (peak - final) * (1 + math.cos(math.pi * done)) / 2
+
+
+def stage_at(stages: list[dict], step: int) -> dict:
+    """The stage that a step belongs to; each lasts its "steps". After the end, the last."""
+    for stage in stages:
+        if step < stage["steps"]:
+            return stage
+        step -= stage["steps"]
+    return stages[-1]

@@ -8,7 +8,6 @@ No labels and no captions go in. Coates and Ng 2011, "An analysis of single-laye
 learning": random patches, contrast normalised and whitened, their centres by K-Means.
 """
 
-import argparse
 import json
 import random
 import sys
@@ -31,7 +30,7 @@ from train.data.scenes import TEST
 from train.data.shards import data_path, members, tars_of
 from train.data.stickers import StickerWorld
 from train.provenance import commit, hardware, versions
-from train.recipe import read_recipe
+from train.recipe import read_arguments
 
 SCENES = 50  # stickers planned from one seed
 CARD = """---
@@ -176,12 +175,8 @@ def run(recipe: dict) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m train.textons", description=__doc__.split("\n")[0])
-    parser.add_argument("recipe", help="a file of train/recipes")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
-    args = parser.parse_intermixed_args(arguments)
     try:
-        run(read_recipe(args.recipe, args.changes))
+        run(read_arguments("train.textons", __doc__, arguments, resumable=False)[0])
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2

@@ -49,12 +49,6 @@ def typicality(masks) -> np.ndarray:
     return 1 - away
 
 
-def enlarged(ids, height, width) -> np.ndarray:
-    """Ids (h, w) -> (height, width): each pixel has the id of its cell."""
-    rows, columns = np.arange(height) * ids.shape[0] // height, np.arange(width) * ids.shape[1] // width
-    return ids[rows[:, None], columns]
-
-
 def fitted(picture: Image.Image, side: int) -> Image.Image:
     """A copy whose longer side is `side`; cells stay squares when a picture of cells is made bigger."""
     factor = side / max(picture.size)

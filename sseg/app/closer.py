@@ -7,8 +7,8 @@ import gradio as gr
 
 from sseg import features
 from sseg.app.clusters import LEAST_K, MOST_K, Settings
+from sseg.app.pictures import PictureInput
 from sseg.app.running import watched
-from sseg.app.segment import PictureInput
 from sseg.app.study import Curves, Study, TruthStudy
 
 

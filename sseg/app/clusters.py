@@ -22,7 +22,7 @@ from sseg.app import cells
 from sseg.app.service import VIEW_PIXELS, Recent, Service, data_url, picture_key
 from sseg.app.viewer import Saved, pack_ids
 from sseg.errors import SSegError
-from sseg.pseudo_masker import PseudoMasker
+from sseg.pseudo_masker import PseudoMasker, check, whole
 
 LEAST_K, MOST_K = 2, 24
 START_K, START_RESOLUTION = 8, 448
@@ -46,23 +46,12 @@ class Settings:
     def read(cls, source, k, facet, resolution, seed, method) -> "Settings":
         """From what the page or a program sends. SSegError for what is no number, a K outside the slider, or a source
         outside the menu: what the library takes besides would let strangers fetch weights and read folders."""
-        k, resolution, seed = _whole(k, "K"), _whole(resolution, "The resolution"), _whole(seed, "The seed")
-        if not LEAST_K <= k <= MOST_K:
-            raise SSegError(f"K, the number of clusters, lies between {LEAST_K} and {MOST_K}: {k} does not.")
+        k = whole(k, "K, the number of clusters,", LEAST_K, MOST_K)
         names = [name for name, _ in features.names()]
         if source not in names:
             raise SSegError(f"There are no features {source!r} here: choose one of {', '.join(names)}.")
-        return cls(source, k, str(facet) if facet else None, resolution, seed, str(method))
-
-
-def _whole(value, what) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None or number != float(value):
-        raise SSegError(f"{what} is a whole number, not {value!r}.")
-    return number
+        check(k, seed, resolution, method)
+        return cls(source, k, str(facet) if facet else None, int(resolution), int(seed), method)
 
 
 @dataclass
@@ -214,10 +203,8 @@ class Clusters:
     def explain(self, key, x, y):
         """The same for the patch under pixel (x, y) of the picture: heat map over all of it, and JSON."""
         held, masks, _ = self.find(key)
-        x, y = _whole(x, "x"), _whole(y, "y")
         (height, width), (rows, columns) = held.found.size, held.found.grid
-        if not (0 <= x < width and 0 <= y < height):
-            raise SSegError(f"Pixel ({x}, {y}) lies outside the picture, which is {width} x {height}.")
+        x, y = whole(x, "The pixel's x", 0, width - 1), whole(y, "The pixel's y", 0, height - 1)
         row, column = y * rows // height, x * columns // width
         similarity, summary = cells.compare(masks, row, column)
         heat = Image.fromarray(colormaps["RdYlBu_r"]((similarity + 1) / 2, bytes=True)[..., :3])

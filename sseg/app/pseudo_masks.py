@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import gradio as gr
 
 from sseg import features
-from sseg.app import closer, examples, failures
+from sseg.app import closer, examples, failures, pictures
 from sseg.app.clusters import LEAST_K, MOST_K, RESOLUTIONS, START_K, START_RESOLUTION, Clusters, Settings
 from sseg.app.running import watched
-from sseg.app.segment import PictureInput
 from sseg.app.service import Service
-from sseg.app.studies import SILHOUETTE_K, Studies
+from sseg.app.studies import Studies
 from sseg.app.viewer import ClusterViewer
+from sseg.pseudo_masker import SILHOUETTE_K
 
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
 PRIVATE = {**QUEUE, "api_visibility": "private"}
@@ -69,17 +69,7 @@ def _layout(clusters, shown):
                 server_functions=[failures.for_page(one) for one in (similar, file)],
                 elem_classes="sseg-viewer",
             )
-            with gr.Row(elem_classes="sseg-source"):
-                picture = PictureInput(
-                    label="Your picture",
-                    sources=["upload", "clipboard", "webcam"],
-                    type="filepath",
-                    height=190,
-                    scale=2,
-                    min_width=220,
-                    buttons=[],
-                )
-                thumbs = examples.ExampleStrip(shown, elem_classes="sseg-examples", scale=3, visible=bool(shown))
+            picture, thumbs = pictures.row(shown)
         with gr.Column(scale=5, elem_classes="sseg-right"):
             controls = _controls()
             gr.HTML('<div id="sseg-clusters"></div>')

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from sseg.app import examples, failures
+from sseg.app import examples, failures, pictures
 from sseg.app.running import watched
 from sseg.app.service import Service
 from sseg.app.viewer import SegmentViewer
@@ -15,15 +15,6 @@ PRESETS = {
     "Surroundings": "sky, night sky, sunset, clouds, grass, sand, snow, water, forest, road, stone, brick wall, "
     "wooden floor, carpet, marble, flowers",
 }
-
-
-class PictureInput(gr.Image):
-    """gr.Image that hands the file on untouched: reading it, and saying what is wrong with it, is the library's job."""
-
-    is_template = True
-
-    def preprocess(self, payload):
-        return payload.path if payload else None
 
 
 def add(service: Service, weights: str) -> gr.Image:
@@ -56,18 +47,7 @@ def add(service: Service, weights: str) -> gr.Image:
                 server_functions=[failures.for_page(one) for one in (explain, heat, unnamed, file)],
                 elem_classes="sseg-viewer",
             )
-            with gr.Row(elem_classes="sseg-source"):
-                picture = PictureInput(
-                    value=first and first.path,
-                    label="Your picture",
-                    sources=["upload", "clipboard", "webcam"],
-                    type="filepath",
-                    height=190,
-                    scale=2,
-                    min_width=220,
-                    buttons=[],
-                )
-                thumbs = examples.ExampleStrip(shown, elem_classes="sseg-examples", scale=3, visible=bool(shown))
+            picture, thumbs = pictures.row(shown, first and first.path)
         with gr.Column(scale=5, elem_classes="sseg-right"):
             words = gr.Textbox(
                 value=first.words if first else "",

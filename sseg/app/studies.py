@@ -11,10 +11,10 @@ from sseg.app import cells
 from sseg.app.clusters import LEAST_K, MOST_K, Clusters
 from sseg.app.service import Recent
 from sseg.errors import SSegError
+from sseg.pseudo_masker import SILHOUETTE_K, enlarge
 
 FIGURE_SIDE = 480  # longer side of the small pictures
 HELD_POINTS = 1000
-SILHOUETTE_K = range(2, 13)  # where PseudoMasks.best_k looks
 
 
 class Studies:
@@ -145,7 +145,7 @@ def by_class(held, masks, score) -> dict:
     known = [one["id"] for one in score["classes"]]
     labels = np.array([known.index(a) if a in known else -1 for a in score["assigned"]])[masks.ids]
     shown = cells.fitted(held.picture.picture, FIGURE_SIDE)
-    labels = cells.enlarged(labels, shown.height, shown.width)
+    labels = enlarge(labels, (shown.height, shown.width))
     picture = images.overlay(np.array(shown), labels, images.colors(len(known)), opacity=0.6)
     return {"image": Image.fromarray(picture), "caption": "The same, each in the colour of its class"}
 
@@ -153,7 +153,7 @@ def by_class(held, masks, score) -> dict:
 def painted(held, masks, places, caption) -> dict:
     """The picture with its clusters over it, for a figure."""
     shown = cells.fitted(held.picture.picture, FIGURE_SIDE)
-    ids = cells.enlarged(masks.ids, shown.height, shown.width)
+    ids = enlarge(masks.ids, (shown.height, shown.width))
     picture = images.overlay(np.array(shown), ids, cells.palette(places), opacity=0.6)
     return {"image": Image.fromarray(picture), "caption": caption}
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from sseg.errors import SSegError
-from sseg.features.base import FeatureSource, check_pixels
+from sseg.features.base import FeatureSource, check_pixels, normalised
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.features.textons import TextonFeatures
 from sseg.paths import WEIGHTS
@@ -44,11 +44,9 @@ class MiniFeatures(FeatureSource):
     @torch.inference_mode()
     def __call__(self, pixels, grid):
         check_pixels(pixels, grid)
-        device = next(self.network.parameters()).device
-        size = [PATCH * max(2, round(SCALE * cells)) for cells in grid]
-        small = F.interpolate(pixels.to(device), size=size, mode="bilinear", antialias=True).float() / 255
-        mean, std = (torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (MEAN, STD))
-        patches = self.network((small - mean) / std)[0]  # (B, h', w', e)
+        size = tuple(PATCH * max(2, round(SCALE * cells)) for cells in grid)
+        small = normalised(pixels, size, MEAN, STD, self.network.cls.device)
+        patches = self.network(small)[0]  # (B, h', w', e)
         patches = patches - patches.mean((1, 2), keepdim=True)
         cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)
         deviation = cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp_min(1e-3)

@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sseg.app import examples, weights
-from sseg.app.build import build, options
+from sseg.app import examples
 from sseg.pseudo_masker import PseudoMasker
-from tests.browser.test_segment import GRADIO_NOISE, _is_local
 
 pytestmark = pytest.mark.browser
 PANEL = "#sseg-clusters"
@@ -18,41 +16,14 @@ ROWS = f"{PANEL} .svp-legend li"
 STAGE = ".sv:has(.cl-figures) .sv-stage canvas"
 
 
-@pytest.fixture(scope="module")
-def address(tiny_weights):
-    page = build(*weights.load(str(tiny_weights)))
-    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
-    yield page.local_url
-    page.close()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser, address):
+def page(clean_page):
     """The tab by its address, with the example divided; a message in the console or a request elsewhere fails."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page, complaints = context.new_page(), []
-    page.set_default_timeout(60_000)
-    page.on("console", lambda message: message.text == GRADIO_NOISE or complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
-    page.on("request", lambda request: _is_local(request.url, address) or complaints.append(request.url))
-    page.goto(f"{address}?tab=pseudo-masks")
-    rows_are(page, 8)
-    choose(page, "Features", "pixels")
-    page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('\"pixels\"')")
-    yield page
-    context.close()
-    assert complaints == []
+    with clean_page("?tab=pseudo-masks", height=900) as page:
+        rows_are(page, 8)
+        choose(page, "Features", "pixels")
+        page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('\"pixels\"')")
+        yield page
 
 
 def rows_are(page, count):

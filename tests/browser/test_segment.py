@@ -8,50 +8,23 @@ from PIL import Image
 
 from sseg import checkpoint
 from sseg.app import examples, weights
-from sseg.app.build import build, options
 
 pytestmark = pytest.mark.browser
-GRADIO_NOISE = "Method not implemented."  # gradio's own warning when the stream about an upload ends
 ROWS = ".svp-legend li:visible"
 
 
 @pytest.fixture(scope="module")
-def address(tiny_weights):
-    page = build(*weights.load("mini" if "mini" in checkpoint.bundled() else str(tiny_weights)))
-    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
-    yield page.local_url
-    page.close()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+def loaded(tiny_weights):
+    return weights.load("mini" if "mini" in checkpoint.bundled() else str(tiny_weights))
 
 
 @pytest.fixture
-def page(browser, address):
+def page(clean_page):
     """The page, with its example painted; whatever the console says or another host is asked fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page, complaints = context.new_page(), []
-    page.on("console", lambda message: message.text == GRADIO_NOISE or complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
-    page.on("request", lambda request: _is_local(request.url, address) or complaints.append(request.url))
-    page.goto(address)
-    page.wait_for_selector(".svp-legend li", state="attached")
-    threshold(page, 0)
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def _is_local(url, address):
-    return url.startswith((address, "data:", "blob:"))
+    with clean_page() as page:
+        page.wait_for_selector(".svp-legend li", state="attached")
+        threshold(page, 0)
+        yield page
 
 
 def threshold(page, percent):

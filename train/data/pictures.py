@@ -14,10 +14,9 @@ FINE = 2  # samples along each side of an output pixel
 
 
 class View(NamedTuple):
-    """A window of each picture: as it is, with changed colours, and where it lies."""
+    """A window of each picture with changed colours, where it lies, and what it is made of."""
 
-    plain: Tensor  # (B, 3, s, s) uint8
-    jittered: Tensor  # (B, 3, s, s) float, 0..255
+    pixels: Tensor  # (B, 3, s, s) float, 0..255
     theta: Tensor  # (B, 2, 3) from view to picture coordinates, both -1..1
     pieces: Tensor  # (B, s / 8, s / 8) number of the piece that fills most of each patch, -1 where none does
 
@@ -69,7 +68,7 @@ class Pictures:
         window = F.avg_pool2d(F.grid_sample(pixels, grid, padding_mode="border", align_corners=False), FINE)
         grid = F.affine_grid(theta, [len(pixels), 1, side, side], align_corners=False)
         ids = F.grid_sample(pieces[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
-        return View(window.round().to(torch.uint8), jitter(window, colour, generator), theta, in_patches(ids.long()))
+        return View(jitter(window, colour, generator), theta, in_patches(ids.long()))
 
 
 def collage(pixels: Tensor, most: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,31 @@
+"""Where a picture comes from: a file, the clipboard, a camera or an example."""
+
+import gradio as gr
+
+from sseg.app.examples import Example, ExampleStrip
+
+
+class PictureInput(gr.Image):
+    """gr.Image that hands the file on untouched: reading it, and saying what is wrong with it, is the library's job."""
+
+    is_template = True
+
+    def preprocess(self, payload):
+        return payload.path if payload else None
+
+
+def row(shown: list[Example], path: str | None = None) -> tuple[PictureInput, ExampleStrip]:
+    """The row below a viewer, inside the current Blocks: the person's picture, `path` at first, and the examples."""
+    with gr.Row(elem_classes="sseg-source"):
+        picture = PictureInput(
+            value=path,
+            label="Your picture",
+            sources=["upload", "clipboard", "webcam"],
+            type="filepath",
+            height=190,
+            scale=2,
+            min_width=220,
+            buttons=[],
+        )
+        thumbs = ExampleStrip(shown, elem_classes="sseg-examples", scale=3, visible=bool(shown))
+    return picture, thumbs
