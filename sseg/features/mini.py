@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from sseg.errors import SSegError
 from sseg.features.base import FeatureSource, check_pixels, normalised
+from sseg.features.diffusion import diffused
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.features.textons import TextonFeatures
 from sseg.paths import WEIGHTS
@@ -18,7 +19,8 @@ SHARE = 3.0  # deviation of the network's features where those of position have 
 
 
 class MiniFeatures(FeatureSource):
-    """What the bundled ViT says of each cell, beside its texture, colour and position (`TextonFeatures`).
+    """What the bundled ViT says of each cell, beside its texture, colour and position (`TextonFeatures`); then all
+    spread among cells alike (`diffusion`).
 
     The network sees the picture smaller than the cells have it, as it was trained; the others, at full resolution, keep
     the outlines. Scale and share were chosen on development pictures (docs/results.md).
@@ -51,4 +53,4 @@ class MiniFeatures(FeatureSource):
         cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)
         deviation = cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
         cells = SHARE * (cells / deviation).permute(0, 2, 3, 1).to(pixels.device)
-        return torch.cat([cells, self.textons(pixels, grid)], -1)
+        return diffused(torch.cat([cells, self.textons(pixels, grid)], -1))
