@@ -126,7 +126,8 @@ def test_a_batch_from_stored_masks_equals_one_made_on_the_fly(tars, tmp_path, fe
             seen |= set(captions)
     assert len(seen) == 28
     plain = open_pairs(data, 1, "cpu", STAGES, {"features": "pixels"})  # and pictures are as without pseudo-masks
-    assert plain.grids is None
+    assert plain.bare and not stored.bare and not whole.bare
+    assert (plain.masks(3, 6, STAGES[0]) == -1).all()
     assert torch.equal(plain.batch(3, 6, STAGES[0])[0], whole.batch(3, 6, STAGES[0])[0])
 
 

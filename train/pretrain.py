@@ -66,8 +66,7 @@ class Run:
         self.towers = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
-        made = self.pairs.grids is None  # of each crop; else pseudo-masks come with the pairs
-        self.source = source(shapes["features"], shapes.get("facet"), self.device) if made else None
+        self.source = source(shapes["features"], shapes.get("facet"), self.device) if self.pairs.bare else None
         self.mean = torch.tensor(config.pixel_mean, device=self.device).view(1, 3, 1, 1) * 255
         self.std = torch.tensor(config.pixel_std, device=self.device).view(1, 3, 1, 1) * 255
         self.step, self.samples, self.seconds, self.words = 0, 0, 0.0, Counter()
@@ -93,18 +92,16 @@ class Run:
         seed, batch = self.step * self.world + self.rank, stage["batch"] // self.world
         pixels, captions = self.pairs.batch(seed, batch, stage)  # uint8 (B, 3, S, S), B texts
         self.words.update(word for caption in captions for word in words_of(caption))
-        k, grid = stage["k"], (stage["size"] // 4,) * 2
+        ids = self.pairs.masks(seed, batch, stage)  # (B, h, w)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
             if self.source:
-                ids = pseudo_masks(pixels, self.source, k, grid, seeds=seed)  # (B, h, w)
-            else:
-                ids = self.pairs.masks(seed, batch, stage)
+                self.mask_bare(ids, pixels, stage["k"], seed)
             values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
             drawn, owned = draw(captions, weights["phrases_each"], seed) if weights["phrases"] else ([], [])
             written = [captions, drawn] if drawn else [captions]
             image, (texts, *phrases) = self.towers(values, *map(self.tokens, written))
 
-        shape = mask_loss(image.layer_mask_logits, ids, k, weights["focal"])
+        shape = mask_loss(image.layer_mask_logits, ids, stage["k"], weights["focal"])
         regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
         counted = gather(matched(shape.queries, regions.shape[1]).float()) if weights["queries"] == "matched" else None
         similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"], counted)
@@ -121,6 +118,12 @@ class Run:
         terms = {"loss": loss, "dice": shape.dice, "focal": shape.focal, "contrastive": meaning, "phrases": naming}
         terms["retrieval"] = hit
         return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
+
+    def mask_bare(self, ids: torch.Tensor, pixels: torch.Tensor, k: int, seed: int) -> None:
+        """Write the pseudo-masks of the crops that came without into ids (B, h, w)."""
+        bare = ids[:, 0, 0] < 0
+        if bare.any():
+            ids[bare] = pseudo_masks(pixels[bare], self.source, k, tuple(ids.shape[1:]), seeds=seed)
 
     def tokens(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Texts as the text tower takes them."""

@@ -38,7 +38,8 @@ from train.provenance import commit, versions
 
 META = "meta.json"
 FACET = FeatureSource.facets[0]
-RECIPE = {"features": None, "facet": FACET, "stored": None, "whole": False, "resolution": 448}  # keys and defaults
+# Keys and defaults of a recipe's `pseudo_masks`; k: of whole pictures, None is that of the stages.
+RECIPE = {"features": None, "facet": FACET, "stored": None, "whole": False, "resolution": 448, "k": None}
 STEPS = 10  # K-Means (paper, section 9.3)
 BATCH = 16  # pictures clustered together
 WAITING = 16  # batches' worth of decoded pictures that may wait for others of their size
@@ -166,9 +167,12 @@ def open_masks(recipe: dict, stages: list[dict], device) -> WholeMasks | StoredM
     if not (recipe["stored"] or recipe["whole"]):
         return None
     ks = sorted({stage["k"] for stage in stages})
-    if len(ks) != 1:
+    if recipe["k"] is None and len(ks) != 1:
         raise SSegError(f"The pseudo-masks of whole pictures have one k: give all stages the same instead of {ks}.")
-    settings = Settings(recipe["features"], ks[0], recipe["resolution"], recipe["facet"] or FACET)
+    k = recipe["k"] or ks[0]
+    if k > ks[0]:
+        raise SSegError(f"pseudo_masks.k {k} is more than a stage's k, {ks[0]}: raise that.")
+    settings = Settings(recipe["features"], k, recipe["resolution"], recipe["facet"] or FACET)
     return StoredMasks(recipe["stored"], settings) if recipe["stored"] else WholeMasks(settings, device)
 
 

@@ -1,11 +1,14 @@
 """Sources of training pairs: each batch is a function of a seed, so that a run can be resumed exactly.
 
 A source has `batch(seed, n, stage) -> (pixels uint8 (n, 3, S, S), n captions)`, `sample_captions(n)` for the tokenizer
-and `vocabulary(words)`: which phrases the captions taught, and how often. `grids` is None, or the source also has
-`masks(seed, n, stage) -> ids (n, S / 4, S / 4)`, the pseudo-masks of the same batch. No source carries people's masks.
+and `vocabulary(words)`: which phrases the captions taught, and how often. `masks(seed, n, stage)` are the pseudo-masks
+of the same batch, ids (n, S / 4, S / 4); pictures that come without one have -1 everywhere, and `bare` says whether
+there are such. No source carries people's masks.
 """
 
 from collections import Counter
+
+import torch
 
 from sseg.errors import SSegError
 from train.data.shards import TarPairs
@@ -16,9 +19,10 @@ from train.pseudo_masks import open_masks
 class StickerPairs:
     """An endless stream of rendered scenes with captions."""
 
+    bare = True
+
     def __init__(self, seed: int, device, stages: list[dict]):
         self.seed, self.device, self.stages = seed, device, stages
-        self.grids = None  # no pseudo-masks beside the pictures
         self.worlds = {}  # one renderer for each size
 
     def world(self, size: int) -> StickerWorld:
@@ -30,6 +34,10 @@ class StickerPairs:
         """n scenes of the size and difficulty that `stage` gives."""
         seed = self.seed * 1_000_000_000 + seed
         return self.world(stage["size"]).batch(seed, n, Difficulty(**stage["difficulty"]))
+
+    def masks(self, seed: int, n: int, stage: dict) -> torch.Tensor:
+        """None yet: scenes are new in every batch."""
+        return no_masks(n, stage, self.device)
 
     def sample_captions(self, n: int) -> list[str]:
         """Captions of scenes of every stage, from seeds that training does not reach."""
@@ -54,11 +62,58 @@ class StickerPairs:
         return entries
 
 
-def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks: dict | None = None):
-    """The source that a recipe's `data` names: `{name: stickers}` or `{name: tars, root: FOLDER}`.
+class Mixture:
+    """Several sources in every batch, each with its share of it."""
 
-    `pseudo_masks`, of the same recipe: where they are those of whole pictures, they come from the source, too.
+    def __init__(self, parts: list, shares: list[float]):
+        self.parts, self.shares = parts, [share / sum(shares) for share in shares]
+        self.bare = any(part.bare for part in parts)
+
+    def counts(self, n: int) -> list[int]:
+        """How many of n pairs come from each source; they sum to n."""
+        ends = [round(n * sum(self.shares[: i + 1])) for i in range(len(self.parts))]
+        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+    def batch(self, seed: int, n: int, stage: dict):
+        """The pairs of the first source, then those of the next."""
+        found = [part.batch(seed, count, stage) for part, count in self._drawn(n)]
+        return torch.cat([pixels for pixels, _ in found]), [text for _, texts in found for text in texts]
+
+    def masks(self, seed: int, n: int, stage: dict) -> torch.Tensor:
+        """Pseudo-masks in the order of `batch`."""
+        return torch.cat([part.masks(seed, count, stage) for part, count in self._drawn(n)])
+
+    def _drawn(self, n: int):
+        return [(part, count) for part, count in zip(self.parts, self.counts(n), strict=True) if count]
+
+    def sample_captions(self, n: int) -> list[str]:
+        """Captions of each source, by its share."""
+        return [text for part, count in self._drawn(n) for text in part.sample_captions(count)]
+
+    def vocabulary(self, words: Counter) -> list[dict]:
+        """Phrases of all sources; one that two of them know is the first one's."""
+        entries: list[dict] = []
+        for part in self.parts:
+            before = {entry["text"] for entry in entries}
+            entries += [entry for entry in part.vocabulary(words) if entry["text"] not in before]
+        return entries
+
+
+def no_masks(n: int, stage: dict, device) -> torch.Tensor:
+    """Pseudo-masks that are yet to be made: (n, S / 4, S / 4) of -1."""
+    side = stage["size"] // 4
+    return torch.full((n, side, side), -1, device=device)
+
+
+def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks: dict | None = None):
+    """The source that a recipe's `data` names: `{name: stickers}`, `{name: tars, root: FOLDER}`, or a mixture.
+
+    A mixture is `{name: mixture, parts: [...]}`: parts as above, each with its `share`; tars may have `pseudo_masks` of
+    their own. `pseudo_masks`, of the same recipe: where they are those of whole pictures, they come from the source.
     """
+    if recipe["name"] == "mixture":
+        parts = [open_pairs(part, seed, device, stages, part.get("pseudo_masks")) for part in recipe["parts"]]
+        return Mixture(parts, [part["share"] for part in recipe["parts"]])
     masks = open_masks(pseudo_masks, stages, device) if pseudo_masks else None
     if recipe["name"] != "stickers":
         return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160), masks)

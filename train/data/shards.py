@@ -74,13 +74,13 @@ class TarPairs:
         samples, incomplete = _list(root)
         _check_memory(len(samples), cache_size, root)
         report = f"{incomplete} samples without picture, caption or end"
-        self.grids, bare = None, 0
+        self.grids, without = None, 0
         if masks:
             every, (samples, grids) = len(samples), _with_masks(samples, masks, root)
-            self.grids, bare = Grids(grids, self.device), every - len(samples)
-            report += f", {bare} pictures without pseudo-mask"
+            self.grids, without = Grids(grids, self.device), every - len(samples)
+            report += f", {without} pictures without pseudo-mask"
         pixels, aspects, damaged = _decode(samples, cache_size)
-        if incomplete or damaged or bare:
+        if incomplete or damaged or without:
             print(f"left out of {root}: {report}, {damaged} damaged pictures", file=sys.stderr)
         keep = aspects.isfinite().nonzero().flatten()  # (M,)
         if not len(keep):
@@ -88,6 +88,7 @@ class TarPairs:
         self.pixels = pixels.to(self.device)  # (M + damaged, 3, S, S) uint8
         self.rows, self.aspects = keep.tolist(), aspects
         self.captions = [sample.captions for sample in samples]
+        self.bare = self.grids is None
 
     def __len__(self):
         return len(self.rows)
@@ -107,8 +108,11 @@ class TarPairs:
     def masks(self, seed: int, n: int, stage: dict) -> Tensor:
         """Pseudo-masks of `batch` of the same arguments: ids (n, S / 4, S / 4) int64 on the device.
 
-        They are those of the whole pictures, cut by the windows that the pixels are cut by (`masks` of the loader).
+        They are those of the whole pictures, cut by the windows that the pixels are cut by (`masks` of the loader);
+        -1 everywhere where there are none.
         """
+        if self.bare:
+            return torch.full((n, stage["size"] // 4, stage["size"] // 4), -1, device=self.device)
         rows, theta, _ = self._draw(seed, n)
         return self.grids.cut(rows, theta, stage["size"] // 4)
 
