@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sseg
 from sseg.errors import SSegError
+from sseg.metrics import StreamingIoU
 from train import evaluate
 from train.benchmarks.coco import open_coco
-from train.benchmarks.voc import open_voc
+from train.benchmarks.voc import CLASSES, open_voc
+from train.predictors import ThresholdSweep, tuned_names
 
 IDS = np.zeros((40, 60), np.uint8)
 IDS[:20, :30], IDS[25:, 30:], IDS[20] = 12, 17, 255  # a dog, a sheep (VOC's ids), a border
@@ -108,3 +111,46 @@ def test_unknown_ids_and_other_sizes_are_named(voc):
     mask(folder / "2007_000033.png", IDS[:30])
     with pytest.raises(SSegError, match="differ in size"):
         list(open_voc("voc-mini", voc))
+
+
+def figures(capsys, root, *arguments):
+    assert evaluate.main(["--benchmark", "voc-mini", "--root", str(root), "--json-only", *arguments]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("names", ["plain", "tuned"])
+def test_with_background_figures_equal_the_apps_answers(voc, tiny_weights, names, capsys):
+    got = figures(capsys, voc, "--model", str(tiny_weights), "--background", "0.1", "--names", names)
+    segmenter, metric = sseg.load(str(tiny_weights), device="cpu"), StreamingIoU(21)
+    phrases = CLASSES[1:] if names == "plain" else tuned_names("voc-mini", CLASSES)[1:]
+    for sample in open_voc(root=voc):
+        metric.update(segmenter(sample.image, phrases, background=0.1).labels + 1, sample.labels, -1)
+    assert got["miou"] == pytest.approx(100 * metric.compute()["miou"], abs=0.02)
+    assert got["background"] == 0.1 and got["reported_images"] == 2
+
+
+def test_without_background_only_the_pixels_of_classes_count(voc, tiny_weights, capsys):
+    got = figures(capsys, voc, "--model", str(tiny_weights), "--phrases", "present")
+    segmenter, metric = sseg.load(str(tiny_weights), device="cpu"), StreamingIoU(21)
+    for sample in open_voc(root=voc):
+        answer = segmenter(sample.image, ["dog", "sheep"], background=0, competitors=False)
+        truth = np.where(sample.labels == 0, -1, sample.labels)
+        metric.update(np.array([12, 17])[answer.best], truth, -1)
+    assert got["miou"] == pytest.approx(100 * metric.compute()["miou"], abs=0.02)
+
+
+def test_the_threshold_is_chosen_on_the_even_half_and_reported_on_the_odd():
+    sweep, truth = ThresholdSweep(3, (0.2, 0.6)), np.array([[0, 0, 2, 2]])
+    for number, unsure in ((0, 0.4), (1, 0.1), (2, 0.4), (3, 0.7)):  # how sure the answer is of the true background
+        best, confidence = np.array([[1, 1, 2, 2]]), np.array([[unsure, unsure, 0.9, 0.9]])
+        sweep.update(number, best, confidence, truth, -1, 0)
+    threshold, metric = sweep.chosen()
+    assert threshold == 0.6
+    assert metric.compute()["per_class"].tolist() == [0.5, 0.0, 1.0]  # of pictures 1 and 3 alone
+
+
+def test_tuned_names_keep_the_order_and_missing_lists_are_one_sentence():
+    names = tuned_names("voc-mini", CLASSES)
+    assert len(names) == 21 and names[0] == "background" and names[CLASSES.index("person")].startswith("person|man|")
+    with pytest.raises(SSegError, match="no tuned names for stickers"):
+        tuned_names("stickers", ["dog"])

@@ -2,12 +2,16 @@
 
     python -m train.evaluate --benchmark stickers --model mini [--phrases all|present] [--limit N] [--seed-offset N]
     python -m train.evaluate --benchmark folder --root DIR --model mini
+    python -m train.evaluate --benchmark voc-mini --model mini [--background sweep|T] [--names plain|tuned]
     python -m train.evaluate --benchmark stickers --oracle --features pixels --k 8
 
 Intersections and unions are summed over the whole set, IoU is averaged over the classes that occur (mmsegmentation's
 IoUMetric); figures are in per cent. Protocols: with `--phrases all` every class of the benchmark competes in every
-picture, with `present` only those that are in the picture's truth. No background, no other vocabulary. `--oracle`
-gives each K-Means cluster the class of most of its pixels: the ceiling that pseudo-masks set (paper, section 3).
+picture, with `present` only those that are in the picture's truth; no background, no other vocabulary. Where a
+benchmark has a background class, `all` asks as the app does: the weights' other words compete, and a pixel whose best
+score is below the threshold is background (`sweep`: the best on the pictures of even number, reported on the others);
+`present` then leaves the true background out. `--oracle` gives each K-Means cluster the class of most of its pixels:
+the ceiling that pseudo-masks set (paper, section 3). `pointing` asks for phrases of captions one by one (see there).
 """
 
 import argparse
@@ -19,24 +23,26 @@ import numpy as np
 import torch
 
 import sseg
-from sseg import inference
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
+from train.benchmarks.pointing import Pointing, play
+from train.predictors import THRESHOLDS, Predictor, ThresholdSweep, tuned_names
 from train.provenance import commit, hardware
 
 STICKERS, PHOTOGRAPHS = ("stickers", "stickers-heldout"), ("voc-mini", "coco-mini", "coco-mini-stuff")
-BENCHMARKS = (*STICKERS, *PHOTOGRAPHS, "folder")
-SILHOUETTE = "silhouette"
+POINTING = "pointing"
+BENCHMARKS = (*STICKERS, *PHOTOGRAPHS, "folder", POINTING)
+SILHOUETTE, SWEEP = "silhouette", "sweep"
 
 
 def main(arguments=None):
     """Run the command; returns the exit code."""
     options = parse(arguments)
     try:
+        if options.benchmark == POINTING:
+            return point(options)
         benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit)
-        if options.benchmark in PHOTOGRAPHS and not options.oracle:
-            raise SSegError(f"{options.benchmark} can only judge pseudo-masks so far: add --oracle --features NAME.")
         result, metric = run_oracle(benchmark, options) if options.oracle else run_model(benchmark, options)
     except SSegError as error:
         print(error, file=sys.stderr)
@@ -48,12 +54,40 @@ def main(arguments=None):
     return 0
 
 
+def point(options):
+    """The pointing game: hits in per cent, beside those of the middle of the picture."""
+    if options.oracle:
+        raise SSegError("The pointing game judges models: leave --oracle out and give --model W.")
+    benchmark = Pointing(root=options.root, limit=options.limit)
+    segmenter = sseg.load(options.model, device=options.device, combine=options.combine)
+    hits = play(Progress(benchmark), segmenter, options.size)
+    kinds = dict(sorted(hits.items(), key=lambda item: -len(item[1])))
+    rows = {"all": [hit for one in kinds.values() for hit in one], **kinds}
+    shares = {kind: [percent(share) for share in np.mean(row, 0)] for kind, row in rows.items() if row}
+    model, centre = shares.get("all", (None, None))
+    result = {"benchmark": POINTING, "images": len(benchmark), "phrases": len(rows["all"]), "pointing": model,
+              "centre": centre, "ratio": round(model / centre, 3) if centre else None, "model": options.model,
+              "kinds": {kind: {"pointing": a, "centre": b, "phrases": len(rows[kind])}
+                        for kind, (a, b) in shares.items()}}
+    result.update(size=options.size or segmenter.long_side, commit=commit(),
+                  hardware=hardware(pick_device(options.device)), torch=torch.__version__)
+    if not options.json_only:
+        print(f"pointing, {len(benchmark)} images: {options.model}\n\n  {'':<16}   model  centre  phrases")
+        print("\n".join(f"  {kind:<16}  {show(a)}  {show(b)}  {len(rows[kind]):7}" for kind, (a, b) in shares.items()))
+    print(json.dumps(result))
+    return 0
+
+
 def parse(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m train.evaluate", description="Evaluate weights on a benchmark.")
     parser.add_argument("--benchmark", required=True, choices=BENCHMARKS)
     parser.add_argument("--root", help="folder of the data set (default: its own under $SSEG_DATA, or data/)")
     parser.add_argument("--model", metavar="W", help="bundled name, folder, or owner/name@revision")
     parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
+    parser.add_argument("--background", type=threshold, default=SWEEP, help="score below which a pixel is "
+                        f"background, where a benchmark has one, or {SWEEP}: chosen on half of the pictures")
+    parser.add_argument("--names", choices=("plain", "tuned"), default="plain", help="the class names of the "
+                        "benchmark, or as people name them (assets/vocabularies)")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
     parser.add_argument("--size", type=side, metavar="N", help="long side for the model (default: its own)")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
@@ -77,6 +111,15 @@ def natural(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def threshold(text):
+    if text == SWEEP:
+        return text
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
     return value
 
 
@@ -115,42 +158,58 @@ def open_benchmark(name, root=None, seed_offset=0, limit=None):
 def run_model(benchmark, options):
     """Segment every picture with the model; returns (result dict, metric)."""
     segmenter = sseg.load(options.model, device=options.device, combine=options.combine)
-    predict = Predictor(segmenter, benchmark.class_names, options.size)
-    metric, seconds = StreamingIoU(len(benchmark.class_names)), 0.0
-    for sample in Progress(benchmark):
-        classes = present_classes(sample.labels, benchmark.ignore) if options.phrases == "present" else None
-        start = time.perf_counter()
-        labels = predict(sample.image, classes)
-        seconds += time.perf_counter() - start
-        metric.update(labels, sample.labels, benchmark.ignore)
-    protocol = f"{options.phrases} phrases, {segmenter.combine} masks, no background"
-    result = summary(benchmark, metric, seconds, options)
-    result.update(model=options.model, phrases=options.phrases, protocol=protocol, size=predict.long_side)
+    names = benchmark.class_names
+    if options.names == "tuned":
+        names = tuned_names(benchmark.name, names)
+    background = getattr(benchmark, "background", None)
+    if background is not None and options.phrases == "all":
+        result, metric = run_with_background(benchmark, segmenter, names, options)
+    else:
+        result, metric = run_without_background(benchmark, segmenter, names, options)
+    result.update(model=options.model, phrases=options.phrases, names=options.names)
+    result.update(size=options.size or segmenter.long_side)
     return result, metric
 
 
-class Predictor:
-    """Pictures -> label maps over a fixed list of class names, whose texts are embedded once."""
+def run_without_background(benchmark, segmenter, names, options):
+    """Every pixel gets a class; pixels of the true background, where there is one, do not count."""
+    predict, background = Predictor(segmenter, names, options.size), getattr(benchmark, "background", None)
+    metric, seconds = StreamingIoU(len(names)), 0.0
+    for sample in Progress(benchmark):
+        truth = sample.labels
+        if background is not None:
+            truth = np.where(truth == background, benchmark.ignore, truth)
+        classes = present_classes(truth, benchmark.ignore) if options.phrases == "present" else None
+        start = time.perf_counter()
+        labels = predict(sample.image, classes)
+        seconds += time.perf_counter() - start
+        metric.update(labels, truth, benchmark.ignore)
+    result = summary(benchmark, metric, seconds, options)
+    result["protocol"] = f"{options.phrases} phrases, {segmenter.combine} masks, no background"
+    return result, metric
 
-    def __init__(self, segmenter, class_names, long_side=None):
-        self.segmenter = segmenter
-        self.texts = segmenter.embed(list(class_names))  # (C, E)
-        self.long_side = long_side or segmenter.long_side
 
-    @torch.inference_mode()
-    def __call__(self, image, classes=None):
-        """image (H, W, 3) uint8 -> (H, W) int32 indices; `classes`: the indices that may win, by default all.
-
-        Scores are made on the model's grid and enlarged before the choice, as mmsegmentation does.
-        """
-        enc = self.segmenter.encode(image, long_side=self.long_side)
-        chosen = torch.arange(len(self.texts)) if classes is None else torch.as_tensor(classes).long()
-        if not len(chosen):
-            return np.full(image.shape[:2], -1, np.int32)
-        scores = inference.class_scores(enc.mask_logits, enc.mask_embeddings, self.texts[chosen.to(self.texts.device)],
-                                        self.segmenter.model.scale, combine=self.segmenter.combine)
-        best, _ = inference.top_class(scores, image.shape[:2])
-        return chosen[best.cpu().long()].numpy().astype(np.int32)
+def run_with_background(benchmark, segmenter, names, options):
+    """Asked as the app asks, the weights' other words competing; see `ThresholdSweep` for the threshold."""
+    classes = np.array([i for i in range(len(names)) if i != benchmark.background])
+    sweeping = options.background == SWEEP
+    sweep = ThresholdSweep(len(names), THRESHOLDS if sweeping else (options.background,))
+    main, seconds = benchmark.groups.get("main"), 0.0
+    for number, sample in enumerate(Progress(benchmark)):
+        start = time.perf_counter()
+        encoded = segmenter.encode(sample.image, long_side=options.size)
+        answer = segmenter.ask(encoded, [names[i] for i in classes], background=0)
+        best, confidence = classes[answer.best], answer.confidence
+        seconds += time.perf_counter() - start
+        number = number if sweeping else 1  # all are reported
+        sweep.update(number, best, confidence, sample.labels, benchmark.ignore, benchmark.background)
+    threshold, metric = sweep.chosen(main)
+    result = summary(benchmark, metric, seconds, options)
+    half = ", chosen on the pictures of even number, reported on the others" if sweeping else ""
+    protocol = f"all phrases, the weights' other words competing, {segmenter.combine} masks"
+    result.update(background=threshold, protocol=f"{protocol}, background below {threshold:g}{half}")
+    result["reported_images"] = len(benchmark) // 2 if sweeping else len(benchmark)
+    return result, metric
 
 
 def present_classes(labels, ignore):

@@ -34,6 +34,7 @@ class PhotographBenchmark:
     def __init__(self, name, pairs, class_names, ids, ignored, groups=None, limit=None):
         self.name, self.pairs, self.class_names = name, pairs[:limit], list(class_names)
         self.groups = groups or {}
+        self.background = self.class_names.index("background") if "background" in self.class_names else None
         self.table = np.full(256, len(self.class_names), np.int32)  # id -> class; one beyond the last: unknown
         self.table[ids] = np.arange(len(ids))
         self.table[ignored] = IGNORE
