@@ -41,8 +41,8 @@ class Pointing:
         places = {key: (tar, parts["picture"]) for tar in sorted(folder.glob("*.tar"))
                   for key, parts in members(tar).items() if "picture" in parts}
         if missing := sorted(entries.keys() - places.keys()):
-            raise SSegError(f"{len(missing)} pictures of the boxes are in no tar of {folder}, the first is {missing[0]}: "
-                            "put the tars beside phrase-boxes.json.")
+            raise SSegError(f"{len(missing)} pictures of the boxes are in no tar of {folder}, the first is "
+                            f"{missing[0]}: put the tars beside phrase-boxes.json.")
         self.name = name
         self.pictures = [(places[key], entry) for key, entry in sorted(entries.items())][:limit]
 
