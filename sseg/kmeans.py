@@ -56,8 +56,6 @@ def _check(x, k, metric):
         raise SSegError(f"K-Means cannot make {k} clusters of {x.shape[1]} tokens: choose between 1 and that.")
     if metric not in ("euclidean", "cosine"):
         raise SSegError(f"K-Means knows the metrics euclidean and cosine, not {metric!r}.")
-    if not torch.isfinite(x.sum()):
-        raise SSegError("K-Means got features that are not finite (NaN or infinity): look at what made them.")
 
 
 def _image_seeds(seeds, count, device):
@@ -97,6 +95,8 @@ def _cluster(x, k, steps, seeds, metric):
         x = x - shift  # distances by |x|^2 - 2xc + |c|^2 lose digits far from the origin
     xt = x.transpose(1, 2)  # (B, d, T), a view
     squares = x.square().sum(2)  # (B, T)
+    if not torch.isfinite(squares.sum()):  # of what lies in the cache already, not another pass over all memory
+        raise SSegError("K-Means got features that are not finite (NaN or infinity): look at what made them.")
     tolerance = _TOLERANCE * squares.mean(1) / x.shape[2]
     centers = _seed(x, xt, squares, k, seeds)
     centers = _lloyd(x, xt, squares, centers, steps, tolerance, spherical)

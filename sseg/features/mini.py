@@ -30,8 +30,10 @@ class MiniFeatures(FeatureSource):
     label = "small ViT, learned here without labels"
     stride = PATCH
 
-    def __init__(self, device="cpu", folder=None):
-        """`folder`: other weights of train/features.py. Raises SSegError: they are missing or damaged."""
+    def __init__(self, device="cpu", folder=None, spread=True):
+        """`folder`: other weights of train/features.py. `spread`: whether features spread among cells alike, to measure
+        what that does. Raises SSegError: the weights are missing or damaged."""
+        self.spread = spread
         folder = WEIGHTS / FOLDER if folder is None else folder
         if not folder.is_dir():
             raise SSegError("The weights features-mini are not bundled in this version: choose the features pixels.")
@@ -53,4 +55,5 @@ class MiniFeatures(FeatureSource):
         cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)
         deviation = cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
         cells = SHARE * (cells / deviation).permute(0, 2, 3, 1).to(pixels.device)
-        return diffused(torch.cat([cells, self.textons(pixels, grid)], -1))
+        cells = torch.cat([cells, self.textons(pixels, grid)], -1)
+        return diffused(cells) if self.spread else cells
