@@ -43,7 +43,7 @@ class MiniFeatures(FeatureSource):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise SSegError(f"The weights in {folder} are damaged: install this package again.") from error
         self.network = self.network.float().eval().to(device)
-        self.textons = TextonFeatures()
+        self.textons = TextonFeatures(spread=False)
 
     @torch.inference_mode()
     def __call__(self, pixels, grid):

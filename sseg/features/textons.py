@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sseg.errors import SSegError
 from sseg.features.base import FeatureSource, cell_means, check_pixels
+from sseg.features.diffusion import diffused
 from sseg.features.pixels import PixelFeatures, opponent
 from sseg.paths import WEIGHTS
 
@@ -37,30 +38,33 @@ class TextonFeatures(FeatureSource):
     learning"): centres of contrast-normalised, whitened 6x6 patches, found by K-Means without any labels. A place of
     the picture responds to a centre by how much nearer it is than the centres' mean squared distance. Colour words are
     centres of single pixels' colours; a pixel is shared among those near it. Both are averaged over a cell and its
-    surroundings, so a spotted coat is one thing, and of both K-Means gets the picture's own main directions. Weights
-    and sizes were chosen on development pictures that are in no benchmark (docs/results.md).
+    surroundings, so a spotted coat is one thing, and of both come the picture's own main directions. At last all spread
+    among cells alike (`diffusion`). How weights and sizes were chosen says docs/results.md.
     """
 
     name = "textons"
     label = "texture, colour and position"
 
     def __init__(self, folder=None, texture=2.9, words=2.3, colour=0.7, surround=0.6, deviation=0.12, position=1.5,
-                 window=5, directions=(24, 8)):
+                 window=5, directions=(24, 8), spread=True):
         """Weights of the groups of features, and:
 
         folder: a dictionary that `train.textons` has made, None for the bundled one. window: cells a side of the
-        square that responses are averaged over, twice. directions: how many of textons, and of colour words.
+        square that responses are averaged over, twice. directions: how many of textons, and of colour words. spread:
+        whether features spread among cells alike; False where others are to join them first.
         Raises SSegError: a file is missing or damaged."""
         self.dictionary = load_dictionary(WEIGHTS / self.name if folder is None else Path(folder))
         self.pixels = PixelFeatures(colour, surround, deviation, position)
         self.texture, self.words, self.window, self.directions = texture, words, window, directions
+        self.spread = spread
 
     @torch.no_grad()
     def __call__(self, pixels, grid):
         check_pixels(pixels, grid)
         dictionary = Dictionary(*(tensor.to(pixels.device) for tensor in self.dictionary))
         batches = pixels.split(max(1, CELLS_AT_ONCE // (grid[0] * grid[1])))
-        return torch.cat([self._run(batch, grid, dictionary) for batch in batches])
+        found = torch.cat([self._run(batch, grid, dictionary) for batch in batches])
+        return diffused(found) if self.spread else found
 
     def _run(self, pixels, grid, dictionary):
         textons = torch.cat([texton_means(pixels, grid, dictionary, *scale) for scale in SCALES], 1)
