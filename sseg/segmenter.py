@@ -150,8 +150,13 @@ class Segmenter:
         return torch.stack([found[text] for text in texts])
 
     @cached_property
+    def _naming(self) -> list[dict]:
+        return [word for word in self.words if word.get("kind") != "other"]
+
+    @cached_property
     def _known_texts(self) -> list[str]:
-        return list(dict.fromkeys(word["text"] for word in self.words))
+        """What the weights can name; words of other kinds ("running", "brown") are known, but name nothing."""
+        return list(dict.fromkeys(word["text"] for word in self._naming))
 
     @cached_property
     def _known_embeddings(self) -> Tensor:  # (V, E)
@@ -164,16 +169,16 @@ class Segmenter:
         """Known text -> places in `_known_texts` of all that mean the same: it, its name and the name's synonyms."""
         index = {text: i for i, text in enumerate(self._known_texts)}
         families: dict[str, set[int]] = {}
-        for word in self.words:
+        for word in self._naming:
             families.setdefault(word.get("name", word["text"]), set()).add(index[word["text"]])
         places: dict[str, set[int]] = {}
-        for word in self.words:
+        for word in self._naming:
             places.setdefault(word["text"].casefold(), set()).update(families[word.get("name", word["text"])])
         return {text: sorted(indices) for text, indices in places.items()}
 
     @cached_property
     def _known_words(self) -> set[str]:
-        return set().union(*(content_words(text) for text in self._known_texts))
+        return set().union(*(content_words(word["text"]) for word in self.words))
 
     def known(self, phrase: str) -> bool:
         """Whether at least one word that carries meaning occurred in training; True if nothing is recorded."""

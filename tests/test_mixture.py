@@ -24,7 +24,8 @@ def photographs(tmp_path):
     for number in range(10):
         buffer = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (40, 56, 3), np.uint8)).save(buffer, "PNG")
-        members |= {f"{number}.png": buffer.getvalue(), f"{number}.txt": f"a dog beside thingamajig {number}".encode()}
+        caption = f"a dog and {number} apples beside a thingamajig"
+        members |= {f"{number}.png": buffer.getvalue(), f"{number}.txt": caption.encode()}
     (tmp_path / "tars").mkdir()
     write_tar(tmp_path / "tars/a.tar", members)
     return str(tmp_path / "tars")

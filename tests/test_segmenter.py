@@ -303,3 +303,16 @@ def test_info_is_plain_data(seg):
     info = json.loads(json.dumps(seg.info()))
     assert info["parameters"] == sum(p.numel() for p in seg.model.parameters())
     assert info["known_phrases"] == 6 and info["known_kinds"] == {"thing": 3, "material": 2, "word": 1}
+
+
+def test_words_that_name_nothing_are_known_but_neither_compete_nor_are_they_answers(tiny_weights):
+    loaded = sseg.load(str(tiny_weights), device="cpu")
+    words = [{"text": "dog", "kind": "word"}, {"text": "grass", "kind": "word"}]
+    lists = words, [*words, {"text": "running", "kind": "other"}]
+    plain, more = (Segmenter(loaded.model, loaded.tokenizer, one) for one in lists)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    one, two = (seg(picture, ["dog"], background=0) for seg in (plain, more))
+    assert np.array_equal(one.confidence, two.confidence)
+    assert {word["phrase"] for word in two.explain(5, 5)["words"]} == {"dog", "grass"}
+    assert more.known("running") and not plain.known("running")
+    assert "running" not in more.nearest_known("runing")

@@ -35,8 +35,8 @@ _TOKEN = re.compile(r"\w[\w'-]*|[^\s\w]")
 def fragments(caption: str) -> list[str]:
     """The distinct phrases of a caption in lower case, in their order; empty where it has none."""
     found, words = [], []
-    for token in [*_TOKEN.findall(caption.lower()), "."]:
-        if token[0].isalnum() and token not in _BREAKS:
+    for token, breaks in tokens_of(caption):
+        if not breaks:
             words.append(token)
             continue
         phrase = _trimmed(words)
@@ -44,6 +44,12 @@ def fragments(caption: str) -> list[str]:
             found.append(phrase)
         words = []
     return list(dict.fromkeys(found))
+
+
+def tokens_of(caption: str) -> list[tuple[str, bool]]:
+    """Words and signs in lower case, and whether a caption is cut there; a full stop at the end."""
+    tokens = [*_TOKEN.findall(caption.lower()), "."]
+    return [(token, not token[0].isalnum() or token in _BREAKS) for token in tokens]
 
 
 def _trimmed(words: list[str]) -> str:

@@ -13,7 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from sseg import images
 from sseg.errors import SSegError
 from sseg.phrases import content_words
 from train.data.grids import Grids
+from train.data.nouns import nouns
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 MEMORY = 16 * 2**30  # bytes of pictures that may lie on the device
@@ -138,9 +139,20 @@ class TarPairs:
         return random.Random(f"{self.seed}/captions").sample(captions, min(n, len(captions)))
 
     def vocabulary(self, words: Counter) -> list[dict]:
-        """Words with a meaning that occurred at least `RARE` times in the captions seen, the commonest first."""
+        """Words with a meaning that occurred at least `RARE` times in the captions seen, the commonest first.
+
+        kind: "word" for what names something, "other" for what does not stand for a thing (verbs, adjectives). Where
+        captions are lists of words without articles all are "word".
+        """
         kept = [(word, count) for word, count in words.most_common() if count >= RARE and _has_meaning(word)]
-        return [{"text": word, "count": count, "kind": "word"} for word, count in kept]
+        named = {word for word, _ in kept if word in self._nouns}
+        if len(named) < 0.1 * len(kept):
+            named = {word for word, _ in kept}
+        return [{"text": word, "count": count, "kind": "word" if word in named else "other"} for word, count in kept]
+
+    @cached_property
+    def _nouns(self) -> set[str]:
+        return nouns(caption for row in self.rows for caption in self.captions[row])
 
 
 @lru_cache(maxsize=4)  # a batch asks for each of its items
