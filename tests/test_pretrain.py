@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 import sseg
 from sseg.errors import SSegError
+from sseg.pseudo_masks import pseudo_masks
 from train import log, pretrain
 from train.recipe import read_recipe
 from train.schedule import learning_rate
@@ -100,6 +101,18 @@ def test_without_phrases_only_captions_are_read(recipe, emoji_font):
     run.tokens = lambda texts: read.append(len(texts)) or tokens(texts)
     terms = run.train_step()
     assert read == [STAGE["batch"]] and terms["phrases"] == 0 and terms["contrastive"] > 0
+
+
+@pytest.mark.font
+def test_coarse_cells_fill_the_grid_of_the_masks(recipe, emoji_font):
+    run = pretrain.Run(read_recipe(str(recipe), ["pseudo_masks={features: pixels, cell: 8}"]), resume=False)
+    pixels, _ = run.pairs.batch(0, 4, STAGE)
+    ids = run.pairs.masks(0, 4, STAGE)
+    run.mask_bare(ids, pixels, 4, 0)
+    coarse = pseudo_masks(pixels, run.source, 4, (4, 4), seeds=0)
+    assert ids.shape == (4, 8, 8) and torch.equal(ids[:, ::2, ::2], coarse) and torch.equal(ids[:, 1::2, 1::2], coarse)
+    with pytest.raises(SSegError, match="multiple of 4 that divides"):
+        pretrain.Run(read_recipe(str(recipe), ["pseudo_masks={features: pixels, cell: 12}"]), resume=False)
 
 
 @pytest.mark.font

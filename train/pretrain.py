@@ -121,9 +121,11 @@ class Run:
 
     def mask_bare(self, ids: torch.Tensor, pixels: torch.Tensor, k: int, seed: int) -> None:
         """Write the pseudo-masks of the crops that came without into ids (B, h, w)."""
-        bare = ids[:, 0, 0] < 0
+        bare, side = ids[:, 0, 0] < 0, ids.shape[1]
+        finer = self.recipe["pseudo_masks"].get("cell", 4) // 4  # mask pixels along a cell
         if bare.any():
-            ids[bare] = pseudo_masks(pixels[bare], self.source, k, tuple(ids.shape[1:]), seeds=seed)
+            made = pseudo_masks(pixels[bare], self.source, k, (side // finer,) * 2, seeds=seed)
+            ids[bare] = made.repeat_interleave(finer, 1).repeat_interleave(finer, 2)
 
     def tokens(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Texts as the text tower takes them."""

@@ -38,8 +38,9 @@ from train.provenance import commit, versions
 
 META = "meta.json"
 FACET = FeatureSource.facets[0]
-# Keys and defaults of a recipe's `pseudo_masks`; k: of whole pictures, None is that of the stages.
-RECIPE = {"features": None, "facet": FACET, "stored": None, "whole": False, "resolution": 448, "k": None}
+# Keys and defaults of a recipe's `pseudo_masks`. k: of whole pictures, None is that of the stages. cell: pixels a side
+# of what is clustered in a crop, a multiple of the 4 of the masks.
+RECIPE = {"features": None, "facet": FACET, "stored": None, "whole": False, "resolution": 448, "k": None, "cell": 4}
 STEPS = 10  # K-Means (paper, section 9.3)
 BATCH = 16  # pictures clustered together
 WAITING = 16  # batches' worth of decoded pictures that may wait for others of their size
@@ -164,6 +165,8 @@ def open_masks(recipe: dict, stages: list[dict], device) -> WholeMasks | StoredM
     if unknown := sorted(recipe.keys() - RECIPE.keys()):
         raise SSegError(f"pseudo_masks has no key {unknown[0]!r}: it takes {', '.join(RECIPE)}.")
     recipe = RECIPE | recipe
+    if recipe["cell"] % 4 or any(stage["size"] % recipe["cell"] for stage in stages):
+        raise SSegError(f"pseudo_masks.cell {recipe['cell']} must be a multiple of 4 that divides the stages' sizes.")
     if not (recipe["stored"] or recipe["whole"]):
         return None
     ks = sorted({stage["k"] for stage in stages})
