@@ -22,8 +22,8 @@ tags: [self-supervised, pseudo-masks, s-seg]
 # {name}
 
 Features for pseudo-masks, learned from pictures alone: no captions, no labels, no other network. A ViT of
-{parameters:,} parameters with patches of 8 pixels; K-Means over its patches, joined with the textons (texture,
-colour and position), divides a picture into regions.
+{parameters:,} parameters with patches of 8 pixels. Its features, joined with the textons (texture, colour and position) and
+spread among cells alike, are what K-Means divides a picture by.
 
 ```python
 import sseg
@@ -37,7 +37,7 @@ masks = sseg.PseudoMasker("mini")("picture.jpg", k=8)
 {samples:,} pictures, {minutes:.0f} minutes on {hardware} ({processes} process(es)), seed {seed}, commit {commit}.
 Weights of the two loss terms stand in `recipe.yaml`: nearness (each patch has to find the patches near it in the
 picture among those of other pictures and of other pieces of a collage), and DINO's agreement of whole views. Every
-logged step is in `log.jsonl`.
+logged step is in `log.jsonl`.{resumed}
 
 {versions}
 
@@ -90,6 +90,14 @@ def results_table(results: list[dict]) -> str:
     return "\n".join(rows) + f"\n\nEach row: `{command}`, on {results[0]['hardware']}."
 
 
+def resumed(events: list[dict]) -> str:
+    """A sentence on where the run was stopped and went on; the recipe's stages may have changed there."""
+    steps = [str(event["step"]) for event in events if event["event"] == "resume"]
+    if not steps:
+        return ""
+    return f" Stopped and resumed at step {', '.join(steps)}; the log holds the recipe of each part."
+
+
 def write_card(run: Path, name: str, results: list[dict]) -> str:
     """The card of a run as Markdown."""
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
@@ -98,6 +106,7 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
         name=name,
         parameters=sum(p.numel() for p in network.parameters()),
         data=DATA.format(share=100 * recipe["data"]["stickers"]),
+        resumed=resumed(log.events(run)),
         minutes=log.records(run)[1][-1]["seconds"] / 60,
         results=results_table(results) if results else "Not evaluated yet.",
         **log.facts(run, recipe),

@@ -19,6 +19,12 @@ def forget_later(folder: Path, step: int) -> None:
     path.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
 
 
+def events(folder: Path) -> list[dict]:
+    """Starts and resumes, each with its commit and recipe."""
+    lines = [json.loads(line) for line in (folder / NAME).read_text().splitlines()]
+    return [line for line in lines if "event" in line]
+
+
 def records(folder: Path) -> tuple[dict, list[dict]]:
     """The first line, and the steps."""
     lines = [json.loads(line) for line in (folder / NAME).read_text().splitlines()]
