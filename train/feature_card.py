@@ -22,8 +22,8 @@ tags: [self-supervised, pseudo-masks, s-seg]
 # {name}
 
 Features for pseudo-masks, learned from pictures alone: no captions, no labels, no other network. A ViT of
-{parameters:,} parameters with patches of 8 pixels. Its features, joined with the textons (texture, colour and position) and
-spread among cells alike, are what K-Means divides a picture by.
+{parameters:,} parameters with patches of 8 pixels. Its features, joined with the textons (texture, colour and
+position) and spread among cells alike, are what K-Means divides a picture by.
 
 ```python
 import sseg
