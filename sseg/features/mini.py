@@ -15,7 +15,7 @@ from sseg.paths import WEIGHTS
 
 FOLDER = "features-mini"
 SCALE = 0.64  # side at which the network sees a picture, of the side that the cells have together
-SHARE = 3.0  # deviation of the network's features where those of position have 1.5
+SHARE = 2.2  # deviation of the network's features where those of position have 1.5
 
 
 class MiniFeatures(FeatureSource):
