@@ -28,7 +28,9 @@ class KMeansResult(NamedTuple):
 def kmeans(x, k, steps=20, seeds=None, metric="euclidean"):
     """Cluster the tokens of each image by itself.
 
-    x: (B, T, d) float tensor, T >= k. steps: most Lloyd iterations; an image that has converged stops earlier.
+    x: (B, T, d) float tensor, T >= k; half precision is computed in single. k: one int, or (B,) ints, a k for each
+    image: labels stay below it, centres beyond it are NaN. steps: most Lloyd iterations; an image that has converged
+    stops earlier.
     seeds: None (0, 1, 2, ...: the place in the batch), one int for all, or a (B,) tensor of ints; an image's result
     depends on its own seed and features, never on the images beside it.
     metric: "euclidean", or "cosine": features and centres are scaled to unit length (spherical K-Means), and the
@@ -36,6 +38,10 @@ def kmeans(x, k, steps=20, seeds=None, metric="euclidean"):
     A cluster that loses its last token takes the token that is farthest from its own centre.
     Raises SSegError if the sizes, the metric or the values (NaN, infinity) do not fit.
     """
+    if isinstance(k, torch.Tensor) and k.ndim:
+        _check(x, int(k.max()), metric)
+        return _by_k(x, k, steps, _image_seeds(seeds, len(x), x.device), metric)
+    k = int(k)
     _check(x, k, metric)
     seeds = _image_seeds(seeds, len(x), x.device)
     if x.device.type == "cpu":
@@ -47,6 +53,21 @@ def kmeans(x, k, steps=20, seeds=None, metric="euclidean"):
         parts = [_cluster(x[i : i + block].float(), k, steps, seeds[i : i + block], metric)
                  for i in range(0, len(x), block)]
     return KMeansResult(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _by_k(x, k, steps, seeds, metric):
+    """Images of equal k together, so that each gets what it would get alone."""
+    if len(k) != len(x):
+        raise SSegError(f"K-Means needs one k an image: {len(x)} images came with {len(k)}.")
+    result = KMeansResult(x.new_empty(x.shape[:2], dtype=torch.int64),
+                          x.new_full((len(x), int(k.max()), x.shape[2]), torch.nan, dtype=torch.float32),
+                          x.new_empty(len(x), dtype=torch.float32))
+    for one in k.unique().tolist():
+        rows = (k == one).nonzero()[:, 0].to(x.device)
+        labels, centers, inertia = kmeans(x[rows], one, steps, seeds[rows], metric)
+        result.labels[rows], result.inertia[rows] = labels, inertia
+        result.centers[rows, :one] = centers
+    return result
 
 
 def _check(x, k, metric):

@@ -82,6 +82,25 @@ def test_an_image_does_not_depend_on_its_batch_mates():
         assert (alone.labels[0] == together.labels[image]).all()
 
 
+def test_each_image_may_have_its_own_k():
+    x = torch.randn(5, 60, 4, generator=torch.Generator().manual_seed(0))
+    ks = torch.tensor([3, 8, 3, 1, 60])
+    together = kmeans(x, ks, seeds=torch.arange(5))
+    for i, k in enumerate(ks.tolist()):
+        alone = kmeans(x[i : i + 1], k, seeds=torch.tensor([i]))
+        assert torch.equal(together.labels[i], alone.labels[0]) and together.inertia[i] == alone.inertia[0]
+        assert torch.equal(together.centers[i, :k], alone.centers[0]) and together.centers[i, k:].isnan().all()
+    with pytest.raises(SSegError, match="one k an image"):
+        kmeans(x, ks[:2])
+
+
+def test_half_precision_in_is_computed_in_single():
+    x = torch.randn(3, 50, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    half, single = kmeans(x, 4), kmeans(x.float(), 4)
+    assert torch.equal(half.labels, single.labels) and half.centers.dtype == torch.float32
+    assert torch.equal(half.inertia, single.inertia)
+
+
 def test_seeds_decide_and_repeat():
     x = modes(1, 200, 4, 1, 1.0).expand(30, -1, -1)
     same = kmeans(x, 8, seeds=5)
