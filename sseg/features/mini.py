@@ -10,12 +10,13 @@ from sseg.errors import SSegError
 from sseg.features.base import FeatureSource, check_pixels, normalised
 from sseg.features.diffusion import diffused
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
-from sseg.features.textons import TextonFeatures
+from sseg.features.textons import TextonFeatures, main_directions
 from sseg.paths import WEIGHTS
 
 FOLDER = "features-mini"
 SCALE = 0.64  # side at which the network sees a picture, of the side that the cells have together
-SHARE = 2.2  # deviation of the network's features where those of position have 1.5
+DIRECTIONS = 32  # of each picture's own, that are kept of the network's 64 dimensions
+SHARE = 3.2  # deviation of the network's features where those of position have 1.5
 
 
 class MiniFeatures(FeatureSource):
@@ -23,7 +24,7 @@ class MiniFeatures(FeatureSource):
     spread among cells alike (`diffusion`).
 
     The network sees the picture smaller than the cells have it, as it was trained; the others, at full resolution, keep
-    the outlines. Scale and share were chosen on development pictures (docs/results.md).
+    the outlines. Scale, share and number of directions were chosen on development pictures (docs/results.md).
     """
 
     name = "mini"
@@ -51,9 +52,7 @@ class MiniFeatures(FeatureSource):
         size = tuple(PATCH * max(2, round(SCALE * cells)) for cells in grid)
         small = normalised(pixels, size, MEAN, STD, self.network.cls.device)
         patches = self.network(small)[0]  # (B, h', w', e)
-        patches = patches - patches.mean((1, 2), keepdim=True)
         cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)
-        deviation = cells.square().sum(1, keepdim=True).mean((2, 3), keepdim=True).sqrt().clamp_min(1e-3)
-        cells = SHARE * (cells / deviation).permute(0, 2, 3, 1).to(pixels.device)
+        cells = SHARE * main_directions(cells, DIRECTIONS, 0.01).permute(0, 2, 3, 1).to(pixels.device)
         cells = torch.cat([cells, self.textons(pixels, grid)], -1)
         return diffused(cells) if self.spread else cells
