@@ -27,7 +27,7 @@ from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
 from train.benchmarks.pointing import Pointing, play
-from train.predictors import THRESHOLDS, Predictor, ThresholdSweep, tuned_names
+from train.benchmarks.predictors import THRESHOLDS, Predictor, ThresholdSweep, tuned_names
 from train.provenance import commit, hardware
 
 STICKERS, PHOTOGRAPHS = ("stickers", "stickers-heldout"), ("voc-mini", "coco-mini", "coco-mini-stuff")

@@ -50,6 +50,9 @@ class Run:
         self.stages = recipe["stages"]
         self.total = sum(stage["steps"] for stage in self.stages)
         shapes = recipe["pseudo_masks"]
+        cell = shapes.get("cell", 4)
+        if cell % 4 or any(stage["size"] % cell for stage in self.stages):
+            raise SSegError(f"pseudo_masks.cell {cell} must be a multiple of 4 that divides the stages' sizes.")
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         self.tokenizer = self.open_tokenizer(resume)
         config = model_config(recipe, self.tokenizer)

@@ -165,8 +165,6 @@ def open_masks(recipe: dict, stages: list[dict], device) -> WholeMasks | StoredM
     if unknown := sorted(recipe.keys() - RECIPE.keys()):
         raise SSegError(f"pseudo_masks has no key {unknown[0]!r}: it takes {', '.join(RECIPE)}.")
     recipe = RECIPE | recipe
-    if recipe["cell"] % 4 or any(stage["size"] % recipe["cell"] for stage in stages):
-        raise SSegError(f"pseudo_masks.cell {recipe['cell']} must be a multiple of 4 that divides the stages' sizes.")
     if not (recipe["stored"] or recipe["whole"]):
         return None
     ks = sorted({stage["k"] for stage in stages})
