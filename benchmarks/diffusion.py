@@ -1,7 +1,7 @@
 """What spreading features among cells alike does to pseudo-masks: python benchmarks/diffusion.py [--benchmarks ...]
 
 Oracle mIoU at K = 8 (as `python -m train.evaluate --oracle`) of `pixels`, `textons` and `mini`, each as it is and
-spread. The bundled `textons` and `mini` are spread, `pixels` is not: it gains nothing.
+spread. The bundled `textons` and `mini` are spread; `pixels`, the plain baseline, is not.
 """
 
 import argparse
@@ -19,11 +19,10 @@ from sseg.features.mini import MiniFeatures  # noqa: E402
 from sseg.features.pixels import PixelFeatures  # noqa: E402
 from sseg.features.textons import TextonFeatures  # noqa: E402
 from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
+from sseg.pseudo_masker import STEPS  # noqa: E402
 from sseg.pseudo_masks import grid_of, pseudo_masks  # noqa: E402
 from train.evaluate import open_benchmark, percent  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
-
-STEPS = 20  # of K-Means, as PseudoMasker does
 
 
 def oracle(benchmark, source, spread: bool, k: int) -> dict:

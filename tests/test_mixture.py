@@ -71,6 +71,11 @@ def test_stored_masks_of_more_clusters_than_a_stage_has_are_refused(photographs,
         open_pairs(recipe(photographs, pseudo_masks=shapes), 3, "cpu", STAGES)
 
 
+def test_a_parts_own_features_for_crops_are_refused_rather_than_left_unused(photographs, emoji_font):
+    with pytest.raises(SSegError, match="give them stored or whole"):
+        open_pairs(recipe(photographs, pseudo_masks={"features": "textons"}), 3, "cpu", STAGES)
+
+
 def test_the_vocabulary_has_the_names_of_scenes_and_the_words_of_photographs(photographs, emoji_font):
     mixed = open_pairs(recipe(photographs), 3, "cpu", STAGES)
     words = Counter({"dog": 30, "thingamajig": 10, "beside": 10})

@@ -161,8 +161,7 @@ def run_model(benchmark, options):
     names = benchmark.class_names
     if options.names == "tuned":
         names = tuned_names(benchmark.name, names)
-    background = getattr(benchmark, "background", None)
-    if background is not None and options.phrases == "all":
+    if benchmark.background is not None and options.phrases == "all":
         result, metric = run_with_background(benchmark, segmenter, names, options)
     else:
         result, metric = run_without_background(benchmark, segmenter, names, options)
@@ -173,12 +172,12 @@ def run_model(benchmark, options):
 
 def run_without_background(benchmark, segmenter, names, options):
     """Every pixel gets a class; pixels of the true background, where there is one, do not count."""
-    predict, background = Predictor(segmenter, names, options.size), getattr(benchmark, "background", None)
+    predict = Predictor(segmenter, names, options.size)
     metric, seconds = StreamingIoU(len(names)), 0.0
     for sample in Progress(benchmark):
         truth = sample.labels
-        if background is not None:
-            truth = np.where(truth == background, benchmark.ignore, truth)
+        if benchmark.background is not None:
+            truth = np.where(truth == benchmark.background, benchmark.ignore, truth)
         classes = present_classes(truth, benchmark.ignore) if options.phrases == "present" else None
         start = time.perf_counter()
         labels = predict(sample.image, classes)

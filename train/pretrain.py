@@ -50,9 +50,9 @@ class Run:
         self.stages = recipe["stages"]
         self.total = sum(stage["steps"] for stage in self.stages)
         shapes = recipe["pseudo_masks"]
-        cell = shapes.get("cell", 4)
-        if cell % 4 or any(stage["size"] % cell for stage in self.stages):
-            raise SSegError(f"pseudo_masks.cell {cell} must be a multiple of 4 that divides the stages' sizes.")
+        self.cell = shapes.get("cell", 4)  # pixels a side of what is clustered in a crop
+        if self.cell % 4 or any(stage["size"] % self.cell for stage in self.stages):
+            raise SSegError(f"pseudo_masks.cell {self.cell} must be a multiple of 4 that divides the stages' sizes.")
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         self.tokenizer = self.open_tokenizer(resume)
         config = model_config(recipe, self.tokenizer)
@@ -125,7 +125,7 @@ class Run:
     def mask_bare(self, ids: torch.Tensor, pixels: torch.Tensor, k: int, seed: int) -> None:
         """Write the pseudo-masks of the crops that came without into ids (B, h, w)."""
         bare, side = ids[:, 0, 0] < 0, ids.shape[1]
-        finer = self.recipe["pseudo_masks"].get("cell", 4) // 4  # mask pixels along a cell
+        finer = self.cell // 4  # mask pixels along a cell
         if bare.any():
             made = pseudo_masks(pixels[bare], self.source, k, (side // finer,) * 2, seeds=seed)
             ids[bare] = made.repeat_interleave(finer, 1).repeat_interleave(finer, 2)

@@ -37,6 +37,7 @@ class FolderBenchmark:
     name = "folder"
     ignore = -1
     groups = {}
+    background = None  # classes.txt says it all
 
     def __init__(self, root, limit=None):
         self.root = Path(root)

@@ -27,6 +27,7 @@ class StickersBenchmark:
     """
 
     ignore = -1
+    background = None  # every pixel has a class
 
     def __init__(self, name: str = "stickers", seed_offset: int = 0, limit: int | None = None, size: int = 224):
         if name not in SPLITS:

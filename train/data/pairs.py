@@ -11,6 +11,7 @@ from collections import Counter
 import torch
 
 from sseg.errors import SSegError
+from train.data.grids import no_masks
 from train.data.shards import TarPairs
 from train.data.stickers import Difficulty, StickerWorld
 from train.pseudo_masks import open_masks
@@ -37,7 +38,7 @@ class StickerPairs:
 
     def masks(self, seed: int, n: int, stage: dict) -> torch.Tensor:
         """None yet: scenes are new in every batch."""
-        return no_masks(n, stage, self.device)
+        return no_masks(n, stage["size"] // 4, self.device)
 
     def sample_captions(self, n: int) -> list[str]:
         """Captions of scenes of every stage, from seeds that training does not reach."""
@@ -99,12 +100,6 @@ class Mixture:
         return entries
 
 
-def no_masks(n: int, stage: dict, device) -> torch.Tensor:
-    """Pseudo-masks that are yet to be made: (n, S / 4, S / 4) of -1."""
-    side = stage["size"] // 4
-    return torch.full((n, side, side), -1, device=device)
-
-
 def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks: dict | None = None):
     """The source that a recipe's `data` names: `{name: stickers}`, `{name: tars, root: FOLDER}`, or a mixture.
 
@@ -113,6 +108,9 @@ def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks
     """
     if recipe["name"] == "mixture":
         parts = [open_pairs(part, seed, device, stages, part.get("pseudo_masks")) for part in recipe["parts"]]
+        if any(source.bare and part.get("pseudo_masks") for source, part in zip(parts, recipe["parts"], strict=True)):
+            raise SSegError("A part's own pseudo_masks are those of whole pictures: give them stored or whole, or "
+                            "leave them to the recipe's.")
         return Mixture(parts, [part["share"] for part in recipe["parts"]])
     masks = open_masks(pseudo_masks, stages, device) if pseudo_masks else None
     if recipe["name"] != "stickers":

@@ -26,7 +26,7 @@ from torch import Tensor
 from sseg import images
 from sseg.errors import SSegError
 from sseg.phrases import content_words
-from train.data.grids import Grids
+from train.data.grids import Grids, no_masks
 from train.data.nouns import nouns
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -113,7 +113,7 @@ class TarPairs:
         -1 everywhere where there are none.
         """
         if self.bare:
-            return torch.full((n, stage["size"] // 4, stage["size"] // 4), -1, device=self.device)
+            return no_masks(n, stage["size"] // 4, self.device)
         rows, theta, _ = self._draw(seed, n)
         return self.grids.cut(rows, theta, stage["size"] // 4)
 
