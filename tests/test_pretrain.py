@@ -89,6 +89,14 @@ def test_a_run_can_start_from_other_weights(recipe, tmp_path, emoji_font):
     for name, tensor in second.model.state_dict().items():
         expected = first.average[name]
         assert tensor.dtype == expected.dtype and torch.allclose(tensor, expected, atol=1e-3), name
+    deeper = [f"init={first.out}", f"out={tmp_path / 'deeper'}", "model.backbone.depths=[1, 2, 3, 1]"]
+    third = pretrain.Run(read_recipe(str(recipe), deeper), resume=False)
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        short, long = (run.model.eval().encode_image(pixels) for run in (second, third))
+    assert sum(p.numel() for p in third.model.parameters()) > sum(p.numel() for p in second.model.parameters())
+    assert torch.allclose(short.mask_logits, long.mask_logits, atol=1e-4)
+    assert torch.allclose(short.mask_embeddings, long.mask_embeddings, atol=1e-4)
     changes = [f"init={first.out}", f"out={tmp_path / 'third'}", "model.hidden_dim=64"]
     with pytest.raises(SSegError, match="does not fit init"):
         pretrain.Run(read_recipe(str(recipe), changes), resume=False)

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 import yaml
 from torch.nn.parallel import DistributedDataParallel
+from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
 from transformers.utils import logging
 
 from sseg.checkpoint import load_model, resolve
@@ -37,6 +38,8 @@ from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 from train.schedule import learning_rate, stage_at
 from train.tokenizer import make_tokenizer
+
+BLOCKS = (ResNetBasicLayer, ResNetBottleNeckLayer)
 
 
 class Run:
@@ -194,12 +197,22 @@ def model_config(recipe: dict, tokenizer) -> SSegConfig:
 
 
 def start_from(model: SSegModel, weights: str) -> None:
-    """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes."""
+    """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes.
+
+    A ResNet may have more blocks a stage than theirs: those that they lack begin as identities (the last norm of a
+    residual block at zero, Goyal et al. 2017), so the deeper model starts with the answers of the weights.
+    """
     tensors = load_model(resolve(weights)).state_dict()
+    blocks = {name: block for name, block in model.named_modules() if isinstance(block, BLOCKS)}
+    added = {name: block for name, block in blocks.items() if f"{name}.layer.0.convolution.weight" not in tensors}
     for name, own in model.state_dict().items():
-        if name not in tensors or tensors[name].shape != own.shape:
+        if name.startswith(tuple(f"{block}." for block in added)):
+            tensors[name] = own
+        elif name not in tensors or tensors[name].shape != own.shape:
             raise SSegError(f"The recipe's model does not fit init: {weights}, {name} is not the same; take its sizes.")
     model.load_state_dict(tensors)
+    for block in added.values():
+        torch.nn.init.zeros_(block.layer[-1].normalization.weight)
 
 
 def words_of(caption: str) -> list[str]:
