@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 import yaml
 from torch.nn.parallel import DistributedDataParallel
-from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
 from transformers.utils import logging
 
 from sseg.checkpoint import load_model, resolve
@@ -38,8 +37,6 @@ from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 from train.schedule import learning_rate, stage_at
 from train.tokenizer import make_tokenizer
-
-BLOCKS = (ResNetBasicLayer, ResNetBottleNeckLayer)
 
 
 class Run:
@@ -202,8 +199,12 @@ def start_from(model: SSegModel, weights: str) -> None:
     A ResNet may have more blocks a stage than theirs: those that they lack begin as identities (the last norm of a
     residual block at zero, Goyal et al. 2017), so the deeper model starts with the answers of the weights.
     """
+    # here, since `sseg` has to mend torchvision before transformers imports it
+    from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
+
     tensors = load_model(resolve(weights)).state_dict()
-    blocks = {name: block for name, block in model.named_modules() if isinstance(block, BLOCKS)}
+    kinds = (ResNetBasicLayer, ResNetBottleNeckLayer)
+    blocks = {name: block for name, block in model.named_modules() if isinstance(block, kinds)}
     added = {name: block for name, block in blocks.items() if f"{name}.layer.0.convolution.weight" not in tensors}
     for name, own in model.state_dict().items():
         if name.startswith(tuple(f"{block}." for block in added)):
