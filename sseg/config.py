@@ -42,6 +42,8 @@ class SSegConfig(PreTrainedConfig):
         mask_feature_levels: pixel decoder levels that are pooled: 4, 8, 16 = strides.
         embed_dim: E, the space shared by masks and phrases.
         image_size: longer side in pixels at which the weights see a picture.
+        merge_steps: how often regions that mean the same are read together (`sseg.model.merge_alike`), in use, not in
+            training; 0: each region by itself. `merge_sharpness`: how alike they have to be.
         prompt: how a phrase is put to the text tower.
         combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.class_scores`).
     """
@@ -73,6 +75,8 @@ class SSegConfig(PreTrainedConfig):
     temperature: float = 0.07
     prompt: str = "{}"
     combine: str = "soft"
+    merge_steps: int = 0
+    merge_sharpness: float = 15.0
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -71,6 +71,16 @@ def _run_layer(layer, states: Tensor, places, **looking) -> Tensor:
     return states + layer.mlp(layer.layer_norm2(states))
 
 
+def merge_alike(features: Tensor, areas: Tensor, embeddings: Tensor, sharpness: float) -> Tensor:
+    """Features of each region together with the regions that mean the same: (B, N, C) -> (B, N, C).
+
+    A mean weighted by area and by exp(sharpness * (cosine of embeddings - 1)): what is one thing in several masks is
+    read as one, from all of its pixels. `areas` (B, N) in pixels; `embeddings` (B, N, E) of unit length.
+    """
+    share = torch.exp(sharpness * (embeddings @ embeddings.transpose(1, 2) - 1)) * areas[:, None]  # (B, N, N)
+    return share.to(features.dtype) @ features / share.sum(-1, keepdim=True).clamp(min=1e-4)
+
+
 class Projector(nn.Sequential):
     """Two layers into the common space (paper.md, section 2); LayerNorm, so that it is the same in training and use."""
 
@@ -125,8 +135,12 @@ class SSegModel(PreTrainedModel):
             maps = dict(zip((16, 8, 4), pixels.decoder_hidden_states, strict=True))  # the FPN runs from coarse to fine
             levels = [pool_under_masks(maps[s], masks[-1]) for s in self.config.mask_feature_levels]
             mask_features = torch.cat(levels, dim=-1)  # (B, N, levels * C)
-        embeddings = F.normalize(self.image_projection(mask_features).float(), dim=-1)
         means = F.normalize(self.image_projection(mask_features.mean(1)).float(), dim=-1)
+        embeddings = F.normalize(self.image_projection(mask_features).float(), dim=-1)
+        for _ in range(0 if self.training else self.config.merge_steps):
+            areas = masks[-1].sigmoid().sum((2, 3))
+            merged = merge_alike(mask_features, areas, embeddings, self.config.merge_sharpness)
+            embeddings = F.normalize(self.image_projection(merged).float(), dim=-1)
         return ImageOutput(masks[-1], masks, embeddings, means, features)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

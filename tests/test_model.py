@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sseg.config import PAPER, SSegConfig
-from sseg.model import SSegModel, end_states, pool_under_masks
+from sseg.model import SSegModel, end_states, merge_alike, pool_under_masks
 
 TINY = {
     "backbone": {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}
@@ -64,6 +64,30 @@ def test_pooling_is_the_weighted_mean_of_the_pixels_under_a_mask():
     logits = torch.full((1, 1, 2, 2), -40.0)
     logits[0, 0, 1] = 40.0  # the lower row
     assert torch.allclose(pool_under_masks(features, logits), torch.tensor([[[2.5, 6.5]]]))
+
+
+def test_regions_that_mean_the_same_are_read_together():
+    features = torch.tensor([[[1.0, 0.0], [4.0, 0.0], [0.0, 9.0]]])
+    areas = torch.tensor([[1.0, 3.0, 2.0]])
+    meanings = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    sharp = merge_alike(features, areas, meanings, 1000.0)
+    assert torch.allclose(sharp, torch.tensor([[[3.25, 0.0], [3.25, 0.0], [0.0, 9.0]]]))  # (1 * 1 + 3 * 4) / 4
+    assert torch.allclose(merge_alike(features, areas, meanings, 0.0), torch.tensor([[13 / 6, 18 / 6]]).expand(3, 2))
+
+
+def test_merging_is_for_use_alone_and_is_kept_with_the_weights(tmp_path):
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plain, merging = tiny(), tiny(merge_steps=2, merge_sharpness=3.0)
+    with torch.no_grad():
+        first, second = plain.encode_image(pixels), merging.encode_image(pixels)
+        assert torch.equal(first.mask_logits, second.mask_logits)
+        spread = [x.mask_embeddings.std(1).norm() for x in (first, second)]
+        assert spread[1] < 0.5 * spread[0]
+        merging.save_pretrained(tmp_path)
+        again = SSegModel.from_pretrained(tmp_path).eval().encode_image(pixels)
+        assert torch.allclose(again.mask_embeddings, second.mask_embeddings, atol=1e-6)
+        assert torch.allclose(plain.train().encode_image(pixels).mask_embeddings,
+                              merging.train().encode_image(pixels).mask_embeddings)
 
 
 def test_the_image_vector_is_the_projected_mean_of_the_mask_features():

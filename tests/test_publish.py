@@ -43,6 +43,17 @@ def test_card_states_run_and_results(run, tmp_path):
     assert all((tmp_path / "out" / file).is_file() for file in FILES)
 
 
+def test_card_of_a_mixture_names_its_parts_and_its_start(run, tmp_path):
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text()) | {"init": "owner/first"}
+    tars = {"name": "tars", "root": "pairs", "share": 0.5, "pseudo_masks": {"features": "textons", "stored": "masks"}}
+    recipe["data"] = {"name": "mixture", "parts": [{"name": "stickers", "share": 0.5}, tars]}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    publish(run, tmp_path / "out", "mini", [])
+    card = (tmp_path / "out/README.md").read_text()
+    for fact in ("Rendered scenes", "Photographs with captions", '"pixels" and "textons"', "`owner/first`"):
+        assert fact in card, fact
+
+
 def test_an_unfinished_run_is_one_sentence(run, tmp_path, capsys):
     (run / "model.safetensors").unlink()
     with pytest.raises(SSegError, match="model.safetensors"):

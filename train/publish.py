@@ -38,7 +38,7 @@ tags: [open-vocabulary, semantic-segmentation, s-seg]
 # {name}
 
 S-Seg weights: a picture and any words in, a labelled picture out. Trained from pictures and captions alone, with
-pseudo-masks for shape (K-Means over the features "{features}") and image-text contrastive losses for meaning
+pseudo-masks for shape (K-Means over the features {features}) and image-text contrastive losses for meaning
 (on {texts}); no human masks, no CLIP. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation"
 (arXiv 2401.12217); this is an independent implementation.
 
@@ -50,7 +50,7 @@ out = seg("picture.jpg", ["dog", "grass"], background=0.3)
 
 ## What it was trained on
 
-{data}
+{data}{start}
 
 {samples:,} picture-caption pairs, {hours:.1f} hours on {hardware} ({processes} process(es)), seed {seed}, commit
 {commit}. The whole recipe is in `recipe.yaml`, every logged step in `log.jsonl`.
@@ -72,8 +72,8 @@ picture holds. Nothing was tuned on these scenes.
 """
 
 DATA = {
-    "stickers": "Rendered scenes only: {things} named stickers (drawn from the Noto Color Emoji font) on {materials} "
-    "procedural materials, with captions written by rules. No photograph was used.",
+    "stickers": "Rendered scenes: {things} named stickers (drawn from the Noto Color Emoji font) on {materials} "
+    "procedural materials, with captions written by rules.",
     "tars": "Photographs with captions from image-text tars.",
 }
 LIMITS = {
@@ -81,6 +81,9 @@ LIMITS = {
     "things are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling "
     "alone. Things that are small or of the colour of their ground are missed.",
     "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
+    "mixture": "It knows the names of its scenes and the words of its captions (`vocabulary.json`); other words are read "
+    "by their spelling alone. Small things are missed. On photographs it finds common things and materials, roughly; "
+    "rare ones it guesses.",
 }
 
 
@@ -122,13 +125,15 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     phrases = json.loads((run / "vocabulary.json").read_text())["phrases"]
     counts = {f"{kind}s": sum(p["kind"] == kind and "name" not in p for p in phrases) for kind in ("thing", "material")}
-    source = recipe["data"]["name"]
+    parts = recipe["data"].get("parts", [recipe["data"]])  # those of a mixture
+    shapes = [recipe["pseudo_masks"], *(part["pseudo_masks"] for part in parts if "pseudo_masks" in part)]
     return CARD.format(
         name=name,
-        features=recipe["pseudo_masks"]["features"],
+        features=" and ".join(f'"{shape["features"]}"' for shape in shapes),
         texts="captions and their single phrases" if recipe["loss"]["phrases"] else "captions",
-        data=DATA[source].format(**counts),
-        limits=LIMITS[source],
+        data="\n\n".join(DATA[part["name"]].format(**counts) for part in parts),
+        start=f"\n\nIt went on from the weights `{recipe['init']}`." if recipe.get("init") else "",
+        limits=LIMITS[recipe["data"]["name"]],
         hours=log.records(run)[1][-1]["seconds"] / 3600,
         results=results_table(results) if results else "Not evaluated yet.",
         **log.facts(run, recipe),
