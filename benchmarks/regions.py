@@ -1,8 +1,8 @@
 """Names or shapes: what keeps a segmenter from finding things? python benchmarks/regions.py [--weights mini]
 
 For every thing of rendered scenes: is it named right among all names of the benchmark when its true mask is given, how
-well does the best of the predicted masks cover it, and is that mask named right? Beside it, how well the best cluster of
-the pseudo-masks covers it, for several K. True masks serve the measurement alone. Scenes of another seed than those
+well does the best of the predicted masks cover it, and is that mask named right? Beside it, how well the best cluster
+of the pseudo-masks covers it, for several K. True masks serve the measurement alone. Scenes of another seed than those
 that results are reported on.
 """
 

@@ -138,6 +138,19 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path, reds):
         TarPairs(reds, 0, "cpu", 100_000)
 
 
+def test_only_the_tars_that_are_asked_for_are_read(tmp_path):
+    for name in ("dogs-000", "dogs-001", "cats-000", "fish"):
+        write_tar(tmp_path / f"{name}.tar", {"a.png": encoded(plain(9)), "a.txt": name.encode()})
+    def read(only):
+        return sorted(TarPairs(tmp_path, 0, "cpu", 16, only=only).sample_captions(9))
+
+    assert read("*") == ["cats-000", "dogs-000", "dogs-001", "fish"]
+    assert read("dogs-* fish") == ["dogs-000", "dogs-001", "fish"]
+    assert read("[!d]*") == ["cats-000", "fish"]
+    with pytest.raises(SSegError, match="No tar in .* asks: it holds cats-000"):
+        read("birds*")
+
+
 def test_the_vocabulary_is_words_that_mean_something(reds):
     words = Counter({"dog": 40, "the": 90, "is": 50, "rare": 4, "grass": 5, "2": 30, "with": 20, "another": 9})
     expected = [{"text": "dog", "count": 40, "kind": "word"}, {"text": "grass", "count": 5, "kind": "word"}]

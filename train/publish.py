@@ -81,9 +81,9 @@ LIMITS = {
     "things are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling "
     "alone. Things that are small or of the colour of their ground are missed.",
     "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
-    "mixture": "It knows the names of its scenes and the words of its captions (`vocabulary.json`); other words are read "
-    "by their spelling alone. Small things are missed. On photographs it finds common things and materials, roughly; "
-    "rare ones it guesses.",
+    "mixture": "It knows the names of its scenes and the words of its captions (`vocabulary.json`); other words are "
+    "read by their spelling alone. Small things are missed. On photographs it finds common things and materials, "
+    "roughly; rare ones it guesses.",
 }
 
 

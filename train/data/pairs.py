@@ -104,7 +104,8 @@ def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks
     """The source that a recipe's `data` names: `{name: stickers}`, `{name: tars, root: FOLDER}`, or a mixture.
 
     A mixture is `{name: mixture, parts: [...]}`: parts as above, each with its `share`; tars may have `pseudo_masks` of
-    their own. `pseudo_masks`, of the same recipe: where they are those of whole pictures, they come from the source.
+    their own, and `only`, patterns of the tars to take. `pseudo_masks`, of the same recipe: where they are those of
+    whole pictures, they come from the source.
     """
     if recipe["name"] == "mixture":
         parts = [open_pairs(part, seed, device, stages, part.get("pseudo_masks")) for part in recipe["parts"]]
@@ -114,7 +115,7 @@ def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks
         return Mixture(parts, [part["share"] for part in recipe["parts"]])
     masks = open_masks(pseudo_masks, stages, device) if pseudo_masks else None
     if recipe["name"] != "stickers":
-        return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160), masks)
+        return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160), masks, recipe.get("only", "*"))
     if masks:
         raise SSegError("Stickers are new in every batch: leave pseudo_masks.stored and whole out, or train on tars.")
     return StickerPairs(seed, device, stages)

@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,7 @@ Masks = Callable[[list[Path]], Iterator[dict[str, np.ndarray]]]  # tars -> for e
 class TarPairs:
     """A folder of tars as a source of pairs (see `train.data.pairs`); small enough to lie on the device."""
 
-    def __init__(self, root, seed: int, device, cache_size: int = 160, masks: Masks | None = None):
+    def __init__(self, root, seed: int, device, cache_size: int = 160, masks: Masks | None = None, only: str = "*"):
         """Read all samples of `root/*.tar`.
 
         Args:
@@ -67,12 +68,13 @@ class TarPairs:
             device: where pictures are kept and batches are made.
             cache_size: S, the side in pixels that pictures are squashed to; 3 S^2 bytes each.
             masks: gives the pseudo-masks of whole pictures (`train.pseudo_masks`); pictures without one are left out.
+            only: names of the tars to take, without .tar: patterns as of files, a space between ("voc* coco*").
         Raises:
             SSegError: no such folder, nothing in it that can be read, or more than `MEMORY` bytes.
         """
         self.seed, self.device = seed, torch.device(device)
         root = data_path(root)
-        samples, incomplete = _list(root)
+        samples, incomplete = _list(root, only)
         _check_memory(len(samples), cache_size, root)
         report = f"{incomplete} samples without picture, caption or end"
         self.grids, without = None, 0
@@ -202,19 +204,21 @@ def data_path(folder) -> Path:
     return Path(os.environ.get("SSEG_DATA") or _DATA) / Path(folder).expanduser()  # an absolute one stays as it is
 
 
-def tars_of(root: Path) -> list[Path]:
-    """The tars of a folder in a fixed order."""
+def tars_of(root: Path, only: str = "*") -> list[Path]:
+    """The tars of a folder in a fixed order; `only`: patterns of their names, a space between."""
     if not root.is_dir():
         raise SSegError(f"There is no folder {root}: set data.root, or the variable SSEG_DATA, to your tars' folder.")
     if not (tars := sorted(root.glob("*.tar"))):
         raise SSegError(f"There are no .tar files in {root}: put image-text shards in WebDataset's layout there.")
-    return tars
+    if not (chosen := [tar for tar in tars if any(fnmatchcase(tar.stem, one) for one in only.split())]):
+        raise SSegError(f'No tar in {root} is named as "only: {only}" asks: it holds {tars[0].stem} and others.')
+    return chosen
 
 
-def _list(root: Path) -> tuple[list[Sample], int]:
-    """All samples of a folder in a fixed order, and how many were incomplete."""
+def _list(root: Path, only: str) -> tuple[list[Sample], int]:
+    """All samples of a folder's chosen tars in a fixed order, and how many were incomplete."""
     samples, incomplete = [], 0
-    for tar in tars_of(root):
+    for tar in tars_of(root, only):
         for key, parts in members(tar).items():
             captions = _captions(parts)
             if captions and "picture" in parts:
