@@ -44,6 +44,8 @@ class SSegConfig(PreTrainedConfig):
         image_size: longer side in pixels at which the weights see a picture.
         merge_steps: how often regions that mean the same are read together (`sseg.model.merge_alike`), in use, not in
             training; 0: each region by itself. `merge_sharpness`: how alike they have to be.
+        refine_clusters: K of the clusters of colour and place that masks are evened out over, in use
+            (`sseg.inference.even_out`); 0: masks stay as the network gives them.
         prompt: how a phrase is put to the text tower.
         combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.class_scores`).
     """
@@ -77,6 +79,7 @@ class SSegConfig(PreTrainedConfig):
     combine: str = "soft"
     merge_steps: int = 0
     merge_sharpness: float = 15.0
+    refine_clusters: int = 0
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

@@ -19,12 +19,21 @@ def target_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))
 
 
+def resize(image: np.ndarray, size: tuple[int, int], device="cpu") -> Tensor:
+    """uint8 (H, W, 3) -> uint8 (1, 3, h, w), with antialiasing; (h, w) = `size`."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]  # (1, 3, H, W), resized before it grows to floats
+    return F.interpolate(pixels, size=size, mode="bilinear", antialias=True).to(device)
+
+
+def normalise(pixels: Tensor, mean, std) -> Tensor:
+    """uint8 (B, 3, h, w) -> float32 of the same shape, as the encoder takes it."""
+    mean, std = (torch.tensor(value, device=pixels.device).view(1, 3, 1, 1) for value in (mean, std))
+    return ((pixels.float() / 255 - mean) / std).contiguous()
+
+
 def prepare(image: np.ndarray, size: tuple[int, int], mean, std, device="cpu") -> Tensor:
     """uint8 (H, W, 3) -> normalised float32 (1, 3, h, w), resized with antialiasing; (h, w) = `size`."""
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]  # (1, 3, H, W) uint8, resized before it grows to floats
-    pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True).to(device).float() / 255
-    mean, std = (torch.tensor(value, device=device).view(1, 3, 1, 1) for value in (mean, std))
-    return ((pixels - mean) / std).contiguous()
+    return normalise(resize(image, size, device), mean, std)
 
 
 def windows(height: int, width: int, side: int) -> list[tuple[int, int]]:
@@ -44,6 +53,17 @@ def assemble(window_logits: Tensor, corners: list[tuple[int, int]], size: tuple[
     for i, (top, left) in enumerate(corners):
         canvas[i, :, top // stride : top // stride + h, left // stride : left // stride + w] = window_logits[i]
     return canvas.flatten(0, 1)
+
+
+def even_out(mask_logits: Tensor, clusters: Tensor, k: int) -> Tensor:
+    """Masks that end where clusters of cells end: logits (N, h, w) and ids (h, w) in 0..k-1 -> logits (N, h, w).
+
+    The probability of a mask becomes its mean over each cluster. The network's masks are smooth and run over outlines;
+    the clusters that it learned shapes from do not.
+    """
+    members = F.one_hot(clusters.flatten(), k).to(mask_logits.dtype)  # (hw, K)
+    means = mask_logits.sigmoid().flatten(1) @ members / members.sum(0).clamp(min=1)  # (N, K)
+    return torch.logit(means @ members.T, eps=1e-6).view_as(mask_logits)
 
 
 def mask_weights(mask_logits: Tensor, combine: str = "soft") -> Tensor:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from sseg import checkpoint, devices, images, inference
 from sseg.errors import SSegError
+from sseg.features.pixels import PixelFeatures
 from sseg.phrases import content_words, parse
+from sseg.pseudo_masks import pseudo_masks
 from sseg.text import tokenize
 
 BACKGROUND = 0.15  # a score below is nothing that was asked for; chosen by a sweep (docs/results.md)
@@ -22,6 +24,7 @@ MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
 MAX_WINDOWS_SIDE = 8
 WINDOW_BATCH = 4
 TEXT_BATCH = 256
+_COLOURS = PixelFeatures()  # what masks are evened out by
 
 
 def load(name="mini", device="auto", combine: str | None = None, prompt: str | None = None) -> "Segmenter":
@@ -98,19 +101,19 @@ class Segmenter:
         rgb = images.read(image)
         side = long_side or self.long_side
         if sliding:
-            masks, embeddings = self._encode_windows(rgb, side)
+            pixels, masks, embeddings = self._encode_windows(rgb, side)
         else:
-            size = inference.target_size(*rgb.shape[:2], side)
-            masks, embeddings = self._run(self._prepare(rgb, size))
-            masks, embeddings = masks[0], embeddings[0]
+            pixels = inference.resize(rgb, inference.target_size(*rgb.shape[:2], side), self.device)
+            masks, embeddings = (found[0] for found in self._run(pixels))
+        if k := self.model.config.refine_clusters:
+            masks = inference.even_out(masks, pseudo_masks(pixels, _COLOURS, k, masks.shape[1:], seeds=0)[0], k)
         known = embeddings @ self._known_embeddings.T * self.model.scale
         return Encoded(masks, embeddings, known, rgb.shape[:2])
 
-    def _prepare(self, rgb, size):
+    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask logits (B, N, h / 4, w / 4) and embeddings (B, N, E) of pictures (B, 3, h, w) uint8."""
         config = self.model.config
-        return inference.prepare(rgb, size, config.pixel_mean, config.pixel_std, self.device)
-
-    def _run(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             out = self.model.encode_image(pixel_values)
         return out.mask_logits.float(), out.mask_embeddings.float()
@@ -121,12 +124,12 @@ class Segmenter:
         fine = min(max(short, window), 2 * window)  # for the short side
         scale = min(fine / short, MAX_WINDOWS_SIDE * window / long)
         size = tuple(max(window, round(edge * scale / inference.STRIDE) * inference.STRIDE) for edge in rgb.shape[:2])
-        pixels = self._prepare(rgb, size)
+        pixels = inference.resize(rgb, size, self.device)
         corners = inference.windows(*size, window)
         crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
         runs = [self._run(batch) for batch in crops.split(WINDOW_BATCH)]
         masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))
-        return inference.assemble(masks, corners, size), embeddings.flatten(0, 1)
+        return pixels, inference.assemble(masks, corners, size), embeddings.flatten(0, 1)
 
     # ---- texts ---------------------------------------------------------------------------------------------------
     @torch.inference_mode()

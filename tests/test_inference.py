@@ -138,6 +138,17 @@ def test_prepare_averages_when_it_shrinks():
     assert torch.allclose(pixels, torch.full_like(pixels, 0.5), atol=0.02)  # without antialiasing: 0 or 1
 
 
+def test_masks_evened_out_have_their_mean_everywhere_in_a_cluster():
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(3, 5, 7, generator=generator)
+    clusters = torch.randint(0, 4, (5, 7), generator=generator)
+    evened = inference.even_out(logits, clusters, 6).sigmoid()  # clusters 4 and 5 are empty
+    for cluster in range(4):
+        inside = clusters == cluster
+        mean = logits.sigmoid()[:, inside].mean(1, keepdim=True)
+        assert torch.allclose(evened[:, inside], mean.expand(-1, int(inside.sum())), atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (128, 416), (64, 65)])
 def test_windows_cover_the_picture_and_overlap(size):
     side, seen = 64, np.zeros(size, int)

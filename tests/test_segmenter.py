@@ -90,6 +90,7 @@ class WordModel(torch.nn.Module):
     class config:
         image_size, combine, prompt, text_max_length, embed_dim = 64, "soft", "{}", 16, 8
         pixel_mean, pixel_std = (0.5,) * 3, (0.5,) * 3
+        refine_clusters = 0
 
     scale, device = torch.tensor(20.0), torch.device("cpu")
     words = ["dog", "grass", "sky", "cat", "puppy"]
@@ -125,6 +126,17 @@ def test_the_right_phrase_lies_in_the_right_place(world):
     out = seg.ask(encoded, "sky, grass, dog")
     assert (out.labels[:, :30] == 2).all() and (out.labels[:, 34:] == 1).all()
     assert out.areas[0] == 0 and out.areas[1] + out.areas[2] > 0.9 and min(out.mean_scores[1:]) > 0.8
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+def test_masks_that_are_evened_out_end_where_the_colours_do(world, monkeypatch, sliding):
+    """The network ends the dog at the middle, the picture at five eighths."""
+    seg, _ = world
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:, :40] = (200, 60, 40)
+    monkeypatch.setattr(WordModel.config, "refine_clusters", 2)
+    labels = seg.ask(seg.encode(image, sliding=sliding), "grass, dog", background=0).labels
+    assert (labels[:, :38] == 1).all() and (labels[:, 42:] == 0).all()
 
 
 def test_a_single_word_does_not_fill_the_picture(world):
