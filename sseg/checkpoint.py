@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from sseg import hub
@@ -19,14 +20,16 @@ from sseg.model import SSegModel
 from sseg.paths import WEIGHTS
 from sseg.text import load_tokenizer
 
-REQUIRED = ("config.json", "model.safetensors", "tokenizer.json")
+REQUIRED = ("config.json", "model.safetensors")
+PLUS = "sseg-plus"  # model_type of S-Seg+ (`sseg.self_trained`), which has a fixed list of categories and no tokenizer
 DOWNLOADED = ["*.json", "model.safetensors", "README.md", "recipe.yaml"]
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
 
-def bundled() -> dict[str, Path]:
-    """The segmenters that come with the package: name -> folder. Weights of features have no words, so no tokenizer."""
-    return {path.parent.name: path.parent for path in sorted(WEIGHTS.glob("*/tokenizer.json"))}
+def bundled(kind: str = SSegConfig.model_type) -> dict[str, Path]:
+    """The segmenters that come with the package: name -> folder. `kind`: S-Seg's model_type, or `PLUS`."""
+    folders = [path.parent for path in sorted(WEIGHTS.glob("*/config.json"))]
+    return {folder.name: folder for folder in folders if read_json(folder / "config.json").get("model_type") == kind}
 
 
 def resolve(name: str | Path) -> Path:
@@ -35,7 +38,7 @@ def resolve(name: str | Path) -> Path:
     Raises:
         SSegError: nothing of that name, or the Hub cannot be reached and holds no earlier copy here.
     """
-    found = bundled()
+    found = bundled() | bundled(PLUS)
     if str(name) in found:
         return found[str(name)]
     path = Path(name).expanduser()
@@ -61,21 +64,31 @@ def download(repo: str, revision: str | None = None) -> Path:
         raise SSegError(f'No weights "{name}": {error}; check the name, give a local folder, or use "mini".') from error
 
 
-def verify(folder: Path) -> None:
+def kind_of(folder: Path) -> str | None:
+    """The model_type of a weights folder; an SSegError where its config.json is missing or damaged."""
+    _require(folder, "config.json")
+    return read_json(folder / "config.json").get("model_type")
+
+
+def verify(folder: Path, kind: str = SSegConfig.model_type) -> None:
     """Raise an SSegError that names the first thing amiss: a file missing, config.json or model.safetensors damaged."""
-    for name in REQUIRED:
-        if not (folder / name).is_file():
-            pickles = [p.name for suffix in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(suffix)]
-            hint = f' ("{pickles[0]}" is a pickle, which is never read)' if pickles and name.endswith("tensors") else ""
-            raise SSegError(f'The weights folder "{folder}" has no {name}{hint}: get the whole folder again.')
-    kind = read_json(folder / "config.json").get("model_type")
-    if kind != SSegConfig.model_type:
-        raise SSegError(f'The config.json of "{folder}" is of a "{kind}" model, not of S-Seg: choose other weights.')
+    _require(folder, *REQUIRED, *(["tokenizer.json"] if kind == SSegConfig.model_type else []))
+    if (found := kind_of(folder)) != kind:
+        wanted = "S-Seg+" if kind == PLUS else "S-Seg"
+        raise SSegError(f'The config.json of "{folder}" is of a "{found}" model, not of {wanted}: take other weights.')
     try:
         with safe_open(folder / "model.safetensors", framework="pt"):
             pass
     except (SafetensorError, OSError) as error:
         raise SSegError(f'The model.safetensors of "{folder}" is damaged: get the file again.') from error
+
+
+def _require(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            pickles = [p.name for suffix in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(suffix)]
+            hint = f' ("{pickles[0]}" is a pickle, which is never read)' if pickles and name.endswith("tensors") else ""
+            raise SSegError(f'The weights folder "{folder}" has no {name}{hint}: get the whole folder again.')
 
 
 def read_json(path: Path) -> dict:
@@ -89,17 +102,17 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def load_model(folder: Path) -> SSegModel:
+def load_model(folder: Path, model_class: type[PreTrainedModel] = SSegModel) -> PreTrainedModel:
     """The model in evaluation mode, float32 on the CPU; strict.
 
     Raises:
         SSegError: a damaged file, or a tensor that is missing, extra, of another shape or not finite, by its name.
     """
-    verify(folder)
-    config = _load_config(folder)
+    verify(folder, model_class.config_class.model_type)
+    config = _load_config(folder, model_class)
     try:
         with _quiet_transformers():  # it only warns of what does not fit; here that is an error
-            model, report = SSegModel.from_pretrained(
+            model, report = model_class.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -114,11 +127,11 @@ def load_model(folder: Path) -> SSegModel:
     return model.eval().requires_grad_(False)
 
 
-def _load_config(folder: Path) -> SSegConfig:
+def _load_config(folder: Path, model_class: type[PreTrainedModel]):
     try:
-        config = SSegConfig.from_pretrained(folder, local_files_only=True)
+        config = model_class.config_class.from_pretrained(folder, local_files_only=True)
         with torch.device("meta"):  # sizes that fit together, without making any numbers
-            SSegModel(config)
+            model_class(config)
         return config
     except Exception as error:  # transformers checks each field of a config in its own way
         raise SSegError(
@@ -126,7 +139,7 @@ def _load_config(folder: Path) -> SSegConfig:
         ) from error
 
 
-def _check(folder: Path, model: SSegModel, report: dict) -> None:
+def _check(folder: Path, model: PreTrainedModel, report: dict) -> None:
     def complain(what):
         raise SSegError(f'The weights in "{folder}" do not fit their config.json: {what}; get the folder again.')
 

@@ -27,18 +27,22 @@ TEXT_BATCH = 256
 _COLOURS = PixelFeatures()  # what masks are evened out by
 
 
-def load(name="mini", device="auto", combine: str | None = None, prompt: str | None = None) -> "Segmenter":
-    """Load weights.
+def load(name="mini", device="auto", combine: str | None = None, prompt: str | None = None):
+    """Load weights: a `Segmenter`, or a `SelfTrainedSegmenter` where they are S-Seg+.
 
     Args:
         name: a bundled name ("mini"), a folder, or "owner/name@revision" on the Hugging Face Hub.
         device: "auto" (cuda, else mps, else cpu) or a torch device.
-        combine, prompt: instead of the weights' own; see `SSegConfig`.
+        combine, prompt: instead of the weights' own; see `SSegConfig`. S-Seg+ has neither.
 
     Raises:
         SSegError: no such weights, or damaged ones.
     """
     folder = checkpoint.resolve(name)
+    if checkpoint.kind_of(folder) == checkpoint.PLUS:
+        from sseg.self_trained import load_self_trained  # which answers with this module's `Segmentation`
+
+        return load_self_trained(folder, str(name), device)
     model = checkpoint.load_model(folder)
     tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
     return Segmenter(model.to(devices.pick(device)), tokenizer, words, str(name), combine, prompt)

@@ -134,7 +134,7 @@ def test_names(weights, tmp_path, monkeypatch):
 
 
 def test_bundled_names_come_before_folders(weights, monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoint, "bundled", lambda: {"mini": weights})
+    monkeypatch.setattr(checkpoint, "bundled", lambda *kind: {} if kind else {"mini": weights})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mini").mkdir()
     assert checkpoint.resolve("mini") == weights

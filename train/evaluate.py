@@ -27,10 +27,12 @@ from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
 from train.benchmarks.pointing import Pointing, play
-from train.benchmarks.predictors import THRESHOLDS, Predictor, ThresholdSweep, tuned_names
+from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, predictor, tuned_names
+from train.benchmarks.targets import match_target
 from train.provenance import commit, hardware
 
-STICKERS, PHOTOGRAPHS = ("stickers", "stickers-heldout"), ("voc-mini", "coco-mini", "coco-mini-stuff")
+STICKERS = ("stickers", "stickers-heldout", "stickers-target")
+PHOTOGRAPHS = ("voc-mini", "coco-mini", "coco-mini-stuff")
 POINTING = "pointing"
 BENCHMARKS = (*STICKERS, *PHOTOGRAPHS, "folder", POINTING)
 SILHOUETTE, SWEEP = "silhouette", "sweep"
@@ -88,6 +90,7 @@ def parse(arguments=None):
                         f"background, where a benchmark has one, or {SWEEP}: chosen on half of the pictures")
     parser.add_argument("--names", choices=("plain", "tuned"), default="plain", help="the class names of the "
                         "benchmark, or as people name them (assets/vocabularies)")
+    parser.add_argument("--target", help="ask for the categories of a target of self-training instead")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
     parser.add_argument("--size", type=side, metavar="N", help="long side for the model (default: its own)")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
@@ -161,7 +164,9 @@ def run_model(benchmark, options):
     names = benchmark.class_names
     if options.names == "tuned":
         names = tuned_names(benchmark.name, names)
-    if benchmark.background is not None and options.phrases == "all":
+    if options.target:
+        result, metric = run_target(benchmark, segmenter, options)
+    elif benchmark.background is not None and options.phrases == "all":
         result, metric = run_with_background(benchmark, segmenter, names, options)
     else:
         result, metric = run_without_background(benchmark, segmenter, names, options)
@@ -172,7 +177,7 @@ def run_model(benchmark, options):
 
 def run_without_background(benchmark, segmenter, names, options):
     """Every pixel gets a class; pixels of the true background, where there is one, do not count."""
-    predict = Predictor(segmenter, names, options.size)
+    predict = predictor(segmenter, names, options.size)
     metric, seconds = StreamingIoU(len(names)), 0.0
     for sample in Progress(benchmark):
         truth = sample.labels
@@ -184,7 +189,24 @@ def run_without_background(benchmark, segmenter, names, options):
         seconds += time.perf_counter() - start
         metric.update(labels, truth, benchmark.ignore)
     result = summary(benchmark, metric, seconds, options)
-    result["protocol"] = f"{options.phrases} phrases, {segmenter.combine} masks, no background"
+    result["protocol"] = f"{options.phrases} phrases, {predict.how}, no background"
+    return result, metric
+
+
+def run_target(benchmark, segmenter, options):
+    """A target's categories compete; what is no class of the benchmark is its background (see `match_target`)."""
+    match = match_target(options.target, benchmark)
+    predict = predictor(segmenter, match.categories, options.size)
+    metric, seconds = StreamingIoU(len(benchmark.class_names)), 0.0
+    for sample in Progress(benchmark):
+        start = time.perf_counter()
+        labels = match.predicted[predict(sample.image)]
+        seconds += time.perf_counter() - start
+        truth = np.where(sample.labels < 0, benchmark.ignore, match.true[sample.labels])
+        metric.update(labels, truth, benchmark.ignore)
+    result = summary(benchmark, metric, seconds, options)
+    result["protocol"] = (f"the {len(match.categories)} categories of {options.target}, {predict.how}, "
+                          "those that are no class of the benchmark are background")  # fmt: skip
     return result, metric
 
 

@@ -1,5 +1,7 @@
 """The small ViT of features-mini: a convolutional stem down to patches of 8 pixels, then transformer blocks."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,6 +55,13 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+class State(NamedTuple):
+    """Tokens (B, 1 + h * w, d) after a block, and (h, w)."""
+
+    tokens: Tensor
+    grid: tuple[int, int]
+
+
 class SmallViT(nn.Module):
     """Pictures (B, 3, H, W), sides multiples of 8 -> unit vectors of patches (B, H/8, W/8, e) and views (B, e)."""
 
@@ -71,10 +80,20 @@ class SmallViT(nn.Module):
         nn.init.trunc_normal_(self.cls, std=0.02)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        *_, x = self.states(x)
+        tokens = F.normalize(self.project(self.norm(x.tokens)), dim=-1)
+        return tokens[:, 1:].unflatten(1, x.grid), tokens[:, 0]
+
+    def states(self, x: Tensor):
+        """What comes out of each block in turn: tokens (B, 1 + T, d), the first that of the view, and their grid."""
         planes = self.stem(x)
         grid = tuple(planes.shape[-2:])
         x = torch.cat([self.cls.expand(len(x), -1, -1), planes.flatten(2).transpose(1, 2)], 1)
         for block in self.blocks:
             x = block(x, grid)
-        x = F.normalize(self.project(self.norm(x)), dim=-1)
-        return x[:, 1:].unflatten(1, grid), x[:, 0]
+            yield State(x, grid)
+
+    def forward_intermediates(self, x: Tensor, indices: list[int], intermediates_only: bool = True) -> list[Tensor]:
+        """Patches after these blocks, each (B, d, H/8, W/8): timm's interface of the same name."""
+        states = list(self.states(x))
+        return [states[i].tokens[:, 1:].transpose(1, 2).unflatten(2, states[i].grid) for i in indices]

@@ -22,8 +22,34 @@ def tuned_names(benchmark: str, class_names: list[str]) -> list[str]:
     return ["|".join(synonyms.get(name, [name])) for name in class_names]
 
 
+def predictor(segmenter, names: list[str], long_side: int | None = None):
+    """What makes label maps over these class names (synonyms joined by `|`) with any weights."""
+    student = hasattr(segmenter, "categories")
+    return (CategoryPredictor if student else Predictor)(segmenter, names, long_side)
+
+
+class CategoryPredictor:
+    """Pictures -> label maps by S-Seg+, whose categories the class names must be."""
+
+    how = "the weights' categories"
+
+    def __init__(self, segmenter, names: list[str], long_side: int | None = None):
+        self.segmenter, self.names, self.long_side = segmenter, names, long_side
+
+    def __call__(self, image, classes=None):
+        """image (H, W, 3) uint8 -> (H, W) int32 indices; `classes`: the indices that may win, by default all."""
+        chosen = np.arange(len(self.names)) if classes is None else np.asarray(classes)
+        encoded = self.segmenter.encode(image, long_side=self.long_side)
+        return chosen[self.segmenter.ask(encoded, [self.names[i] for i in chosen], background=0).best].astype(np.int32)
+
+
 class Predictor:
     """Pictures -> label maps over a fixed list of class names, whose texts are embedded once."""
+
+    @property
+    def how(self) -> str:
+        """How masks become labels, for the protocol."""
+        return f"{self.segmenter.combine} masks"
 
     def __init__(self, segmenter, names: list[str], long_side: int | None = None):
         """names: a phrase a class, synonyms joined by `|`."""

@@ -2,7 +2,8 @@
 
 `stickers`: 1,000 scenes of the test split with 1-4 things whose longer side is 0.25-0.6 of the picture.
 `stickers-heldout`: the same, but every thing stands in a picture with a material that it was never rendered with for
-training. Every name of the vocabulary is a class: things first, then materials.
+training. Every name of the vocabulary is a class: things first, then materials. `stickers-target`: scenes of the test
+split that show the things of the sticker target alone (assets/targets), which are the classes, with all materials.
 """
 
 import numpy as np
@@ -12,8 +13,9 @@ from sseg.errors import SSegError
 from train.benchmarks.folder import Sample
 from train.data.scenes import TEST, ScenePlan
 from train.data.stickers import StickerWorld
+from train.data.targets import load_target
 
-SPLITS = {"stickers": "test", "stickers-heldout": "heldout"}
+SPLITS = {"stickers": "test", "stickers-heldout": "heldout", "stickers-target": "test"}
 SCENES = 1000
 CHUNK = 50  # scenes planned from one seed
 CLEAR, SOLID = 0.25, 0.75  # opacities between are soft edges, which belong to neither side
@@ -33,9 +35,13 @@ class StickersBenchmark:
         if name not in SPLITS:
             raise SSegError(f'There is no stickers benchmark "{name}"; take one of {", ".join(SPLITS)}.')
         self.name, self.seed_offset, self.count = name, seed_offset, SCENES if limit is None else min(limit, SCENES)
-        self.world = StickerWorld(size, split=SPLITS[name])
-        self.class_names = self.world.vocabulary.phrases()
-        self.num_things = len(self.world.vocabulary.things)
+        target = load_target("stickers") if name == "stickers-target" else None
+        self.world = StickerWorld(size, split=SPLITS[name], only=target.things if target else None)
+        vocabulary = self.world.vocabulary
+        self.class_names = target.categories if target else vocabulary.phrases()
+        self.num_things = len(target.things if target else vocabulary.things)
+        places = {text: place for place, text in enumerate(self.class_names)}
+        self.table = torch.tensor([places.get(text, -1) for text in vocabulary.phrases()] + [-1])  # -1: soft edges
         classes = range(len(self.class_names))
         self.groups = {"things": list(classes[: self.num_things]), "materials": list(classes[self.num_things :])}
 
@@ -47,7 +53,7 @@ class StickersBenchmark:
             seed = self.seed_offset * SCENES + start  # no two offsets share a seed
             plan = self.world.plan(seed, CHUNK, TEST).part(0, self.count - start)
             pictures = self.world.render(plan).permute(0, 2, 3, 1).cpu().numpy()
-            labels = truth(plan, self.world).numpy()
+            labels = self.table[truth(plan, self.world).long()].int().numpy()
             for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
                 yield Sample(np.ascontiguousarray(picture), label, f"{self.name}-{self.seed_offset}-{start + i:04d}")
 

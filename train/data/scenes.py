@@ -135,9 +135,12 @@ class Planner:
     split: "train" and "test" never show a held-out pair (`held_out_pairs`); in "heldout" every thing stands in a
         picture with a material that it never shared a picture with in the others. The splits' seeds are disjoint.
     alpha: (T, 1, s, s) uint8 opacity of all things, s about 16.
+    only: names of the things that scenes may show; None: all.
     """
 
-    def __init__(self, split: str, vocabulary: Vocabulary, alpha: torch.Tensor, variants: int = materials.VARIANTS):
+    def __init__(self, split: str, vocabulary: Vocabulary, alpha: torch.Tensor, variants: int = materials.VARIANTS,
+                 only: list[str] | None = None):  # fmt: skip
+        self.allowed = torch.tensor([only is None or thing.name in only for thing in vocabulary.things])
         self.split, self.vocabulary, self.variants = split, vocabulary, variants
         names = [m.name for m in vocabulary.materials]
         self.sketches = alpha.float() / 255
@@ -198,7 +201,7 @@ class Planner:
         material = material.gather(1, shuffle)
         odd = self.held_out.T[material.clamp_min(0)] & (material >= 0)[..., None]  # (n, 3, T)
         odd = odd.any(1)
-        fitting = odd if self.split == "heldout" else ~odd
+        fitting = (odd if self.split == "heldout" else ~odd) & self.allowed
         thing = torch.multinomial(fitting.float(), most, replacement=True, generator=dice.generator)
         if most > 1:  # sometimes two of a kind
             thing[:, 1] = torch.where(dice.chance(0.15, n), thing[:, 0], thing[:, 1])

@@ -38,15 +38,16 @@ class StickerWorld:
 
     split: "train", "test" or "heldout" (`scenes.Planner`); the latter two have textures of their own.
     atlas: what `glyphs.atlas` returns, if it is at hand already; it must fit the vocabulary.
+    only: names of the things that scenes may show; None: all.
     """
 
-    def __init__(self, size: int, device="cpu", split: str = "train", atlas=None, vocabulary=None):
+    def __init__(self, size: int, device="cpu", split: str = "train", atlas=None, vocabulary=None, only=None):
         vocabulary = vocabulary or glyphs.load_vocabulary()
         if split not in SPLITS:
             raise SSegError(f'There is no split "{split}" of the sticker world; take one of {", ".join(SPLITS)}.')
         self.size, self.device, self.vocabulary = size, torch.device(device), vocabulary
         self.levels = font_levels(vocabulary, device) if atlas is None else pyramid(torch.as_tensor(atlas), device)
-        self.planner = Planner(split, vocabulary, self.levels[-1][:, 3:].cpu())
+        self.planner = Planner(split, vocabulary, self.levels[-1][:, 3:].cpu(), only=only)
         self.bank = texture_bank(SPLITS[split], tuple(m.name for m in vocabulary.materials), str(device))
         self.noise = torch.randn(4 * 3 * size * size, generator=torch.Generator().manual_seed(0)).to(self.device)
 

@@ -1,0 +1,212 @@
+"""S-Seg+: UperNet on a plain ViT, trained on S-Seg's own labels for a fixed list of categories (paper.md, section 8).
+
+Four levels from blocks at 1/4, 1/2, 3/4 and full depth, brought to strides 4, 8, 16, 32 as in MAE's segmentation (He et
+al. 2022; implus/mae_segmentation): for patches of 16 pixels that is 4, 2, 1 and 1/2 of the grid.
+"""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.models.upernet.modeling_upernet import UperNetHead
+
+from sseg import checkpoint, devices, images, inference
+from sseg.errors import SSegError
+from sseg.features.network import MEAN, PATCH, STD, SmallViT
+from sseg.phrases import PhraseClass, parse
+from sseg.segmenter import BACKGROUND, Segmentation
+
+STRIDES = (4, 8, 16, 32)
+POOL_SCALES = (1, 2, 3, 6)
+
+
+class SelfTrainedConfig(PreTrainedConfig):
+    """Sizes and categories of a `SelfTrainedModel`.
+
+    Args:
+        categories: a phrase each, synonyms joined by `|`, in the order of the logits.
+        backbone: {"name": "small-vit", ...arguments of SmallViT}, or {"name": a ViT of timm, ...} of whose weights
+            only the shape is taken: they come with the checkpoint.
+        head_width: channels of the UperNet head.
+        image_size: longer side in pixels at which the weights see a picture.
+        teacher: the weights whose labels these learned, as they were named.
+    """
+
+    model_type = "sseg-plus"
+
+    categories: list | tuple = ()
+    backbone: dict | None = None
+    head_width: int = 64
+    image_size: int = 160
+    pixel_mean: list | tuple = MEAN
+    pixel_std: list | tuple = STD
+    teacher: str = ""
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.backbone is None:
+            self.backbone = {"name": "small-vit"}
+
+
+class SelfTrainedModel(PreTrainedModel):
+    """Pictures -> logits of the categories."""
+
+    config_class = SelfTrainedConfig
+    base_model_prefix = "plus"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: SelfTrainedConfig):
+        super().__init__(config)
+        self.backbone, width, depth, patch = make_backbone(dict(config.backbone))
+        self.taps = [depth * (i + 1) // 4 - 1 for i in range(4)]
+        self.levels = nn.ModuleList(rescale(width, patch // stride, stride // patch) for stride in STRIDES)
+        sizes = {"pool_scales": POOL_SCALES, "hidden_size": config.head_width, "num_labels": len(config.categories)}
+        self.head = UperNetHead(SimpleNamespace(**sizes), [width] * 4)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        """Backbone and head keep the start of their own libraries."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, H, W), sides multiples of 32 -> logits (B, C, H / 4, W / 4)."""
+        planes = self.backbone.forward_intermediates(pixel_values, indices=self.taps, intermediates_only=True)
+        return self.head([level(plane) for level, plane in zip(self.levels, planes, strict=True)])
+
+    def save_pretrained(self, *args, **kwargs):
+        """As transformers does it, with tensors under the names that this class has."""
+        super().save_pretrained(*args, **{"save_original_format": False} | kwargs)
+
+
+def make_backbone(sizes: dict) -> tuple[nn.Module, int, int, int]:
+    """A ViT of these sizes with random weights, its width, depth and patch."""
+    name = sizes.pop("name")
+    if name == "small-vit":
+        vit = SmallViT(**sizes)
+        return vit, vit.config["width"], vit.config["depth"], PATCH
+    import timm
+
+    vit = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **sizes)
+    return vit, vit.embed_dim, len(vit.blocks), vit.patch_embed.patch_size[0]
+
+
+def rescale(width: int, grow: int, shrink: int) -> nn.Module:
+    """(B, width, h, w) -> `grow` times (1, 2, 4) as fine by transposed convolutions, or pooled to 1 / `shrink`."""
+    if grow > 2:
+        finer = nn.ConvTranspose2d(width, width, 2, 2)
+        return nn.Sequential(finer, nn.BatchNorm2d(width), nn.GELU(), nn.ConvTranspose2d(width, width, 2, 2))
+    if grow == 2:
+        return nn.ConvTranspose2d(width, width, 2, 2)
+    return nn.MaxPool2d(shrink) if shrink > 1 else nn.Identity()
+
+
+@dataclass(frozen=True)
+class EncodedCategories:
+    """A picture after the model: all that questions need."""
+
+    probabilities: Tensor  # (C, h, w), they sum to 1
+    size: tuple[int, int]  # (H, W) of the picture
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return self.probabilities.nbytes
+
+
+class SelfTrainedSegmenter:
+    """Encodes and answers as `sseg.Segmenter`, for its own categories alone."""
+
+    def __init__(self, model: SelfTrainedModel, name: str = ""):
+        self.model, self.name = model.eval(), name
+        self.categories = list(model.config.categories)
+        self._classes = [_class_of(text) for text in self.categories]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.model.device
+
+    @property
+    def long_side(self) -> int:
+        """Longer side, in pixels, at which the weights see a picture."""
+        return self.model.config.image_size
+
+    def __call__(self, image, phrases=None, background: float = BACKGROUND) -> Segmentation:
+        """Encode and ask in one step."""
+        return self.ask(self.encode(image), phrases, background)
+
+    @torch.inference_mode()
+    def encode(self, image, long_side: int | None = None) -> EncodedCategories:
+        """Run the picture through the model, once for all questions; `long_side`: instead of the weights' own."""
+        rgb, config = images.read(image), self.model.config
+        size = inference.target_size(*rgb.shape[:2], long_side or self.long_side)
+        pixels = inference.normalise(inference.resize(rgb, size, self.device), config.pixel_mean, config.pixel_std)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.model(pixels)
+        return EncodedCategories(logits.float().softmax(1)[0], rgb.shape[:2])
+
+    @torch.inference_mode()
+    def ask(self, encoded: EncodedCategories, phrases=None, background: float = BACKGROUND) -> Segmentation:
+        """Where is what? All categories compete; those that are not asked for leave background.
+
+        Args:
+            encoded: from `encode`.
+            phrases: categories, or one of their synonyms each; None: all.
+            background: a pixel whose best score is below becomes background, 0..1.
+        Raises:
+            SSegError: something that is no category, or a threshold outside 0..1.
+        """
+        if not 0 <= background <= 1:
+            raise SSegError(f"The background threshold must lie between 0 and 1, not at {background:g}.")
+        asked = self._classes if phrases is None else parse(phrases)
+        places = [self.place(one) for one in asked]
+        return Segmentation(
+            phrases=[one.text for one in asked],
+            winners=[self._classes[place].synonyms[0] for place in places],
+            known=[True] * len(asked),
+            size=encoded.size,
+            background=float(background),
+            weights=self.name,
+            coarse_scores=encoded.probabilities[places],
+            words_at=lambda x, y, n: self._best_at(encoded, x, y, n),
+        )
+
+    def place(self, asked: PhraseClass) -> int:
+        """Which category is meant: the first that shares a synonym."""
+        words = {text.casefold() for text in asked.synonyms}
+        for place, own in enumerate(self._classes):
+            if words & {text.casefold() for text in own.synonyms}:
+                return place
+        some = ", ".join(one.synonyms[0] for one in self._classes[:5])
+        raise SSegError(f'"{asked.text}" is none of the {len(self.categories)} categories that these weights know '
+                        f"({some} ...): ask for those, or take S-Seg for free text.")
+
+    def _best_at(self, encoded: EncodedCategories, x: int, y: int, n: int) -> list[dict]:
+        values, order = inference.at_pixel(encoded.probabilities, x, y, encoded.size).sort(descending=True)
+        pairs = zip(order[:n].tolist(), values[:n].tolist(), strict=True)
+        return [{"phrase": self._classes[place].synonyms[0], "score": value} for place, value in pairs]
+
+    def info(self) -> dict:
+        """What these weights are, as plain data."""
+        config = self.model.config
+        return {
+            "weights": self.name,
+            "device": str(self.device),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "backbone": config.backbone["name"],
+            "image_size": config.image_size,
+            "teacher": config.teacher,
+            "categories": self.categories,
+        }
+
+
+def _class_of(text: str) -> PhraseClass:
+    return parse([text])[0]
+
+
+def load_self_trained(folder, name: str, device="auto") -> SelfTrainedSegmenter:
+    """The segmenter of a folder of S-Seg+ weights; SSegError where they are damaged."""
+    model = checkpoint.load_model(folder, SelfTrainedModel)
+    return SelfTrainedSegmenter(model.to(devices.pick(device)), name)

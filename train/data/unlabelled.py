@@ -1,0 +1,74 @@
+"""Pictures without captions and without labels, held in memory: what self-training learns from."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sseg import images
+from sseg.errors import SSegError
+from train.data.shards import TarPairs, data_path
+from train.data.stickers import Difficulty, StickerWorld
+
+RENDERED_AT_ONCE = 50
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+class Unlabelled(NamedTuple):
+    """pixels (M, 3, S, S) uint8, squashed to squares; aspects (M,) width / height; keys: a name each."""
+
+    pixels: Tensor
+    aspects: Tensor
+    keys: list[str]
+
+    def picture(self, index: int) -> Tensor:
+        """Picture `index` in its true shape, its longer side S: uint8 (H, W, 3)."""
+        side, aspect = self.pixels.shape[-1], float(self.aspects[index])
+        height, width = max(1, round(side * min(1, 1 / aspect))), max(1, round(side * min(1, aspect)))
+        planes = self.pixels[index, None]
+        if (height, width) != (side, side):
+            planes = F.interpolate(planes, size=(height, width), mode="bilinear", antialias=True)
+        return planes[0].permute(1, 2, 0)
+
+
+def open_unlabelled(recipe: dict, seed: int) -> Unlabelled:
+    """The pictures that a recipe's `data` names.
+
+    `{name: stickers, things, count, size, difficulty}`: scenes of the training split with the target's things;
+    `{name: tars, root, only, size}`: pictures of image-text tars, whose captions are not read; `{name: folder, root,
+    size}`: picture files.
+    """
+    if recipe["name"] == "stickers":
+        return _rendered(recipe, seed)
+    if recipe["name"] == "tars":
+        pairs = TarPairs(recipe["root"], seed, "cpu", recipe["size"], only=recipe.get("only", "*"))
+        return Unlabelled(pairs.pixels[pairs.rows], pairs.aspects[pairs.rows], [f"{row:07d}" for row in pairs.rows])
+    return _folder(data_path(recipe["root"]), recipe["size"])
+
+
+def _rendered(recipe: dict, seed: int) -> Unlabelled:
+    world = StickerWorld(recipe["size"], split="train", only=recipe["things"])
+    difficulty, parts = Difficulty(**recipe["difficulty"]), []
+    for start in range(0, recipe["count"], RENDERED_AT_ONCE):
+        n = min(RENDERED_AT_ONCE, recipe["count"] - start)
+        parts.append(world.batch(seed * 1_000_000_000 + 500_000_000 + start, n, difficulty)[0])
+    return Unlabelled(torch.cat(parts), torch.ones(recipe["count"]), [f"{i:07d}" for i in range(recipe["count"])])
+
+
+def _folder(root: Path, size: int) -> Unlabelled:
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in ENDINGS)
+    pixels, aspects, keys = [], [], []
+    for path in files:
+        try:
+            picture = images.read(path)
+        except SSegError:
+            continue  # what cannot be read teaches nothing
+        planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
+        pixels.append(F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True))
+        aspects.append(picture.shape[1] / picture.shape[0])
+        keys.append(str(path.relative_to(root)))
+    if not pixels:
+        raise SSegError(f"No picture in {root} can be read: put jpg, png or webp files there, or change data.root.")
+    return Unlabelled(torch.cat(pixels), torch.tensor(aspects), keys)

@@ -1,0 +1,141 @@
+"""A teacher's labels of unlabelled pictures: made once, kept on the disk, resumable at any moment."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sseg import inference
+from sseg.errors import SSegError
+from train.data.unlabelled import Unlabelled
+
+CHUNK = 50  # pictures of a file
+IGNORED = 255
+STRIDE = 2  # a label stands for 2 x 2 pixels
+_META = "labels.json"
+
+
+def label(
+    teacher, pictures: Unlabelled, categories: list[str], folder: Path, views: list[int], mirrored: bool
+) -> tuple[Tensor, Tensor]:
+    """What the teacher says of every picture, read from `folder` as far as it is there.
+
+    Args:
+        teacher: what `sseg.load` gives.
+        categories: a phrase each, synonyms joined by `|`; they alone compete.
+        views: long sides that the teacher sees a picture at; probabilities are their mean.
+        mirrored: whether the teacher sees each view mirrored, too.
+    Returns:
+        labels (M, S / 2, S / 2) uint8, index into categories, and confidence, of the same shape and type, probability x
+        255; both squashed to squares as the pictures are.
+    Raises:
+        SSegError: over 254 categories, or labels in `folder` that were made otherwise.
+    """
+    if len(categories) >= IGNORED:
+        raise SSegError(f"{len(categories)} categories are too many for one byte: take at most {IGNORED - 1}.")
+    made_by = {"teacher": teacher.name, "categories": categories, "views": views, "mirrored": mirrored}
+    _claim(folder, made_by | {"pictures": _digest(pictures)})
+    labels, sure, start = [], [], time.monotonic()
+    chunks = range(0, len(pictures.keys), CHUNK)
+    todo = sum(not _path(folder, first).is_file() for first in chunks)
+    made = 0
+    for first in chunks:
+        path = _path(folder, first)
+        if not path.is_file():
+            rows = range(first, min(first + CHUNK, len(pictures.keys)))
+            answers = [_answer(teacher, pictures, row, categories, views, mirrored) for row in rows]
+            _write(path, np.stack([a for a, _ in answers]), np.stack([b for _, b in answers]))
+            made += 1
+            left = (todo - made) * (time.monotonic() - start) / made / 60
+            print(f"labelled {rows.stop} of {len(pictures.keys)} pictures, {left:.0f} min left", file=sys.stderr)
+        with np.load(path) as stored:
+            labels.append(torch.from_numpy(stored["labels"]))
+            sure.append(torch.from_numpy(stored["sure"]))
+    return torch.cat(labels), torch.cat(sure)
+
+
+@torch.inference_mode()
+def _answer(teacher, pictures: Unlabelled, row: int, categories: list[str], views: list[int], mirrored: bool):
+    """Label and confidence of one picture, uint8 (S / 2, S / 2) each."""
+    side, picture = pictures.pixels.shape[-1] // STRIDE, pictures.picture(row).numpy()
+    scores = torch.zeros(len(categories), side, side)
+    sides = (False, True) if mirrored else (False,)
+    for turned in sides:
+        seen = np.ascontiguousarray(picture[:, ::-1]) if turned else picture
+        for long_side in views:
+            found = probabilities(teacher, teacher.encode(seen, long_side=long_side), categories)
+            found = inference.upsample(found.cpu(), (side, side))
+            scores += found.flip(2) if turned else found
+    best = scores.max(0)
+    return best.indices.byte().numpy(), (best.values / (len(sides) * len(views)) * 255).round().byte().numpy()
+
+
+def probabilities(teacher, encoded, categories: list[str]) -> Tensor:
+    """(C, h, w): each category's probability at each place; the categories alone compete."""
+    if hasattr(teacher, "categories"):  # S-Seg+ has no other words
+        return teacher.ask(encoded, categories, background=0).coarse_scores
+    return teacher.ask(encoded, categories, background=0, competitors=False).coarse_scores
+
+
+def ignore_unsure(labels: Tensor, sure: Tensor, rule: dict) -> tuple[Tensor, dict]:
+    """Labels with `IGNORED` where the teacher is not sure enough, and what that came to.
+
+    rule: `{name: threshold, least: p}`: below probability p; `{name: share, keep: q}`: of each category's pixels the
+    least sure beyond the share q, so that no category is lost; `{name: all}`: none.
+    """
+    if rule["name"] == "threshold":
+        drop = sure < round(255 * rule["least"])
+    elif rule["name"] == "share":
+        drop = torch.zeros_like(labels, dtype=torch.bool)
+        for category in labels.unique().tolist():
+            own = labels == category
+            counts = torch.bincount(sure[own].flatten().int(), minlength=256).flip(0).cumsum(0)  # at least so sure
+            least = 255 - int((counts < rule["keep"] * counts[-1]).sum())
+            drop |= own & (sure < least)
+    elif rule["name"] == "all":
+        drop = torch.zeros_like(labels, dtype=torch.bool)
+    else:
+        raise SSegError(f'There is no rule "{rule["name"]}" for unsure pixels: take threshold, share or all.')
+    return labels.masked_fill(drop, IGNORED), {"ignored": round(float(drop.float().mean()), 4)}
+
+
+def confuse(labels: Tensor, rate: float, categories: int, seed: int) -> Tensor:
+    """Each region of a label in a picture becomes another label at `rate`: noise as a teacher's, but without reason."""
+    generator = torch.Generator().manual_seed(seed)
+    other = torch.randint(0, categories, (len(labels), categories), generator=generator).byte()  # each picture's own
+    kept = torch.arange(categories).byte().expand_as(other)
+    table = torch.where(torch.rand(len(labels), categories, generator=generator) < rate, other, kept)
+    table = torch.cat([table, torch.full((len(labels), IGNORED + 1 - categories), IGNORED).byte()], 1)
+    return table.gather(1, labels.flatten(1).long()).view_as(labels)
+
+
+def _digest(pictures: Unlabelled) -> str:
+    thumbs = pictures.pixels[:, :, ::16, ::16].contiguous().numpy()
+    return hashlib.blake2b(thumbs.tobytes(), digest_size=8).hexdigest()
+
+
+def _claim(folder: Path, made_by: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _META
+    if not path.is_file():
+        path.write_text(json.dumps(made_by, indent=1, ensure_ascii=False))
+    elif (found := json.loads(path.read_text())) != made_by:
+        other = next(key for key in made_by if found.get(key) != made_by[key])
+        raise SSegError(f"{folder} holds labels of another {other}: remove that folder, or change out=.")
+
+
+def _path(folder: Path, first: int) -> Path:
+    return folder / f"{first:07d}.npz"
+
+
+def _write(path: Path, labels: np.ndarray, sure: np.ndarray) -> None:
+    """Whole or not at all, whenever the process is killed."""
+    with open(path.with_suffix(".tmp"), "wb") as file:
+        np.savez_compressed(file, labels=labels, sure=sure)
+    os.replace(path.with_suffix(".tmp"), path)
