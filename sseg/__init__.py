@@ -13,9 +13,10 @@ from importlib import import_module  # noqa: E402
 __version__ = "0.1.0"
 
 _PUBLIC = {  # name -> module: imported when first asked for, so that `import sseg` stays light
-    "load": "sseg.segmenter",
+    "load": "sseg.loading",
     "Segmenter": "sseg.segmenter",
     "Segmentation": "sseg.segmenter",
+    "SelfTrainedSegmenter": "sseg.self_trained",
     "PseudoMasker": "sseg.pseudo_masker",
     "SSegError": "sseg.errors",
 }

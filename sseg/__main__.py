@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _segment(options) -> int:
     from sseg import images
-    from sseg.segmenter import load
+    from sseg.loading import load
 
     if options.out:
         _make_folder(options.out)
@@ -235,7 +235,7 @@ def _truth_lines(score: dict) -> list[str]:
 
 
 def _info(options) -> int:
-    from sseg.segmenter import load
+    from sseg.loading import load
 
     info = load(options.weights, "cpu").info()
     if options.json:

@@ -1,4 +1,4 @@
-"""load -> encode(picture) -> ask(phrases) -> Segmentation."""
+"""encode(picture) -> ask(phrases) -> Segmentation."""
 
 import difflib
 import threading
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sseg import checkpoint, devices, images, inference
+from sseg import images, inference
 from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
 from sseg.phrases import content_words, parse
@@ -25,27 +25,6 @@ MAX_WINDOWS_SIDE = 8
 WINDOW_BATCH = 4
 TEXT_BATCH = 256
 _COLOURS = PixelFeatures()  # what masks are evened out by
-
-
-def load(name="mini", device="auto", combine: str | None = None, prompt: str | None = None):
-    """Load weights: a `Segmenter`, or a `SelfTrainedSegmenter` where they are S-Seg+.
-
-    Args:
-        name: a bundled name ("mini"), a folder, or "owner/name@revision" on the Hugging Face Hub.
-        device: "auto" (cuda, else mps, else cpu) or a torch device.
-        combine, prompt: instead of the weights' own; see `SSegConfig`. S-Seg+ has neither.
-
-    Raises:
-        SSegError: no such weights, or damaged ones.
-    """
-    folder = checkpoint.resolve(name)
-    if checkpoint.kind_of(folder) == checkpoint.PLUS:
-        from sseg.self_trained import load_self_trained  # which answers with this module's `Segmentation`
-
-        return load_self_trained(folder, str(name), device)
-    model = checkpoint.load_model(folder)
-    tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
-    return Segmenter(model.to(devices.pick(device)), tokenizer, words, str(name), combine, prompt)
 
 
 @dataclass(frozen=True)

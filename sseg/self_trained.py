@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.upernet.modeling_upernet import UperNetHead
 
-from sseg import checkpoint, devices, images, inference
+from sseg import images, inference
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.phrases import PhraseClass, parse
@@ -204,9 +204,3 @@ class SelfTrainedSegmenter:
 
 def _class_of(text: str) -> PhraseClass:
     return parse([text])[0]
-
-
-def load_self_trained(folder, name: str, device="auto") -> SelfTrainedSegmenter:
-    """The segmenter of a folder of S-Seg+ weights; SSegError where they are damaged."""
-    model = checkpoint.load_model(folder, SelfTrainedModel)
-    return SelfTrainedSegmenter(model.to(devices.pick(device)), name)

@@ -125,3 +125,19 @@ def test_the_default_is_a_thousand_scenes_of_224_pixels():
 def test_an_unknown_name_is_a_clear_error():
     with pytest.raises(SSegError, match="stickers-heldout"):
         StickersBenchmark("sticker")
+
+
+@pytest.mark.font
+def test_the_target_shows_its_own_things_alone(emoji_font):
+    from train.data.targets import load_target
+
+    whole, target = StickersBenchmark("stickers"), StickersBenchmark("stickers-target", limit=50)
+    assert target.class_names == load_target("stickers").categories and target.num_things == 60
+    assert set(target.class_names) <= set(whole.class_names)
+    plan = target.world.plan(0, 50, TEST)
+    names = {target.world.vocabulary.things[i].name for i in plan.thing.flatten().tolist() if i >= 0}
+    assert names <= set(target.class_names[:60]) and len(names) > 20
+    labels = np.stack([sample.labels for sample in target])
+    assert labels.min() == -1 and labels.max() < len(target.class_names) and (labels >= 60).any()
+    shown = {target.class_names[i] for i in np.unique(labels) if 0 <= i < 60}
+    assert shown <= names

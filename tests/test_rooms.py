@@ -15,6 +15,7 @@ ROOMS = [
     {"model", "features", "checkpoint"},
     {"pseudo_masks", "inference", "metrics", "truth"},
     {"segmenter", "pseudo_masker", "self_trained", "comparison"},
+    {"loading"},
     {"__main__", "app"},
 ]
 KNOW_THE_TRUTH = {"sseg.metrics", "sseg.truth", "train.benchmarks"}

@@ -1,0 +1,25 @@
+"""Weights by name -> what encodes pictures and answers questions."""
+
+from sseg import checkpoint, devices
+from sseg.segmenter import Segmenter
+from sseg.self_trained import SelfTrainedModel, SelfTrainedSegmenter
+
+
+def load(name="mini", device="auto", combine: str | None = None, prompt: str | None = None):
+    """Load weights: a `Segmenter`, or a `SelfTrainedSegmenter` where they are S-Seg+.
+
+    Args:
+        name: a bundled name ("mini"), a folder, or "owner/name@revision" on the Hugging Face Hub.
+        device: "auto" (cuda, else mps, else cpu) or a torch device.
+        combine, prompt: instead of the weights' own; see `SSegConfig`. S-Seg+ has neither.
+
+    Raises:
+        SSegError: no such weights, or damaged ones.
+    """
+    folder = checkpoint.resolve(name)
+    if checkpoint.kind_of(folder) == checkpoint.PLUS:
+        model = checkpoint.load_model(folder, SelfTrainedModel)
+        return SelfTrainedSegmenter(model.to(devices.pick(device)), str(name))
+    model = checkpoint.load_model(folder)
+    tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
+    return Segmenter(model.to(devices.pick(device)), tokenizer, words, str(name), combine, prompt)

@@ -1,0 +1,140 @@
+"""S-Seg+: labels by a teacher, and a student that learns them; killed at any moment, the same comes out."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import sseg
+from sseg.errors import SSegError
+from train import labels, self_train
+from train.data.unlabelled import Unlabelled, open_unlabelled
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {"name": "small-vit", "width": 16, "depth": 4, "heads": 2, "stem": [8, 8], "out": 8}
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(120):  # three files of labels
+        coarse = Image.fromarray(rng.integers(0, 256, (2, 3, 3), np.uint8))
+        coarse.resize((70, 50), Image.Resampling.NEAREST).save(folder / f"{number:03d}.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def recipe(photographs, tiny_weights, tmp_path):
+    made = yaml.safe_load((ROOT / "train/recipes/plus-photos.yaml").read_text())
+    made |= {"teacher": str(tiny_weights), "out": str(tmp_path / "whole"), "device": "cpu", "init": None}
+    made |= {"data": {"name": "folder", "root": str(photographs), "size": 64}, "views": [64], "steps": 60, "batch": 2}
+    made |= {"model": {"backbone": SMALL, "head_width": 8, "image_size": 64}, "log_every": 5, "checkpoint_minutes": 0}
+    made["crop"]["size"] = 64
+    path = tmp_path / "plus.yaml"
+    path.write_text(yaml.safe_dump(made))
+    return path
+
+
+def killed_when(file: Path, arguments: list[str]) -> None:
+    """Run the command until the file is there, then kill -9."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.Popen([sys.executable, "-m", "train.self_train", *arguments], cwd=ROOT, env=environment,
+                           stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while not file.exists():
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.005)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+
+
+def test_killed_while_labelling_and_while_training_it_ends_as_an_unbroken_run(recipe, tmp_path, monkeypatch):
+    threads = torch.get_num_threads()
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    killed_when(broken / "labels/0000000.npz", [str(recipe), f"out={broken}"])
+    assert not (broken / "labels/0000100.npz").exists()  # labelling was not over
+    killed_when(broken / "state.safetensors", [str(recipe), f"out={broken}"])
+    first = int(sum('"step": 60' in line for line in (broken / "log.jsonl").read_text().splitlines()))
+    assert first == 0  # training was not over
+    try:
+        torch.set_num_threads(1)
+        assert self_train.main([str(recipe), f"out={broken}", "--resume"]) == 0
+        assert self_train.main([str(recipe)]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    for name in ("0000000", "0000050", "0000100"):
+        with np.load(broken / f"labels/{name}.npz") as a, np.load(whole / f"labels/{name}.npz") as b:
+            assert np.array_equal(a["labels"], b["labels"]) and np.array_equal(a["sure"], b["sure"])
+    assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_labels_made_otherwise_are_not_taken(recipe, tmp_path, capsys):
+    changes = ["steps=5", "log_every=5"]
+    assert self_train.main([str(recipe), *changes]) == 0
+    (tmp_path / "whole/state.safetensors").unlink()
+    assert self_train.main([str(recipe), *changes, "views=[96]"]) == 2
+    assert "holds labels of another views" in capsys.readouterr().err
+
+
+def test_a_student_learns_what_its_teacher_says(recipe, tmp_path):
+    """Two colours, two categories: the teacher is a rule here, and the student finds it on other pictures."""
+    made = yaml.safe_load(recipe.read_text())
+    made |= {"steps": 80, "batch": 8, "crop": made["crop"] | {"colour": 0.0}}
+    made["optimizer"] |= {"lr": 1e-2, "warmup": 10}
+    run = self_train.Run(made, resume=False)
+    blue = run.pictures.pixels[:, 2, ::2, ::2] > run.pictures.pixels[:, 0, ::2, ::2]
+    run.labels.ids = torch.where(blue, 1, 0).byte().flatten()
+    run.model.train()
+    for _ in range(made["steps"]):
+        terms = run.train_step()
+    assert float(terms["agreement"]) > 0.8
+    run.save()
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, :32, 2] = picture[:, 32:, 0] = 220
+    best = sseg.load(made["out"], device="cpu")(picture, background=0).labels
+    assert (best[8:56, 4:24] == 1).mean() > 0.9 and (best[8:56, 40:60] == 0).mean() > 0.9
+
+
+def test_what_is_unsure_is_ignored_by_the_chosen_rule():
+    found = torch.tensor([[[0, 0, 0, 0], [1, 1, 2, 2]]]).byte()
+    sure = torch.tensor([[[250, 200, 100, 50], [90, 60, 30, 20]]]).byte()
+    kept, about = labels.ignore_unsure(found, sure, {"name": "threshold", "least": 0.3})
+    assert kept.tolist() == [[[0, 0, 0, 255], [1, 255, 255, 255]]] and about == {"ignored": 0.5}
+    kept, about = labels.ignore_unsure(found, sure, {"name": "share", "keep": 0.5})
+    assert kept.tolist() == [[[0, 0, 255, 255], [1, 255, 2, 255]]] and about == {"ignored": 0.5}  # no category is lost
+    assert torch.equal(labels.ignore_unsure(found, sure, {"name": "all"})[0], found)
+    with pytest.raises(SSegError, match="no rule"):
+        labels.ignore_unsure(found, sure, {"name": "most"})
+
+
+def test_confusion_changes_whole_regions_at_its_rate():
+    found = torch.randint(0, 20, (400, 6, 6), generator=torch.Generator().manual_seed(0)).byte()
+    found[:, 0] = labels.IGNORED
+    changed = labels.confuse(found, 0.3, 20, seed=1)
+    assert (changed[:, 0] == labels.IGNORED).all()
+    assert 0.25 < float((changed != found)[:, 1:].float().mean()) < 0.32  # one in twenty draws is the same again
+    for before, after in zip(found[:20], changed[:20], strict=True):
+        for one in before.unique():
+            assert len(after[before == one].unique()) == 1
+    assert torch.equal(labels.confuse(found, 0.0, 20, seed=1), found)
+
+
+def test_pictures_have_their_true_shape_when_the_teacher_looks(photographs):
+    found = open_unlabelled({"name": "folder", "root": str(photographs), "size": 64}, 0)
+    assert len(found.keys) == 120  # what cannot be read is left out
+    assert found.picture(3).shape == (46, 64, 3)
+    original = Image.open(photographs / found.keys[3]).resize((64, 46))
+    assert np.abs(found.picture(3).numpy().astype(int) - np.asarray(original)).mean() < 8
+    tall = Unlabelled(found.pixels[:1], torch.tensor([0.5]), ["tall"])
+    assert tall.picture(0).shape == (64, 32, 3)

@@ -1,0 +1,80 @@
+"""S-Seg+ weights as people use them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import sseg
+from sseg import SSegError, checkpoint
+from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
+
+CATEGORIES = ["dog|puppy", "grass", "sky"]
+SMALL = {"name": "small-vit", "width": 16, "depth": 4, "heads": 2, "stem": [8, 8], "out": 8}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    model = SelfTrainedModel(SelfTrainedConfig(categories=CATEGORIES, backbone=SMALL, head_width=8, image_size=64))
+    model.save_pretrained(tmp_path / "plus")
+    return tmp_path / "plus"
+
+
+def test_they_answer_as_other_weights_do(folder, picture):
+    seg = sseg.load(folder, device="cpu")
+    encoded = seg.encode(picture)
+    out = seg.ask(encoded, background=0)
+    assert out.phrases == CATEGORIES and out.labels.shape == (90, 120) and set(np.unique(out.labels)) <= {0, 1, 2}
+    assert np.allclose(out.scores.sum(0), 1, atol=1e-5) and sum(out.areas) == pytest.approx(1)
+    assert len(out.to_json()["phrases"]) == 3 and out.explain(5, 5, 2)["words"][0]["phrase"] in ("dog", "grass", "sky")
+    one = seg.ask(encoded, ["Puppy"], background=0)
+    assert np.allclose(one.scores[0], out.scores[0])  # the others compete, asked for or not
+
+
+def test_what_is_no_category_is_one_sentence(folder, picture):
+    with pytest.raises(SSegError, match='"axolotl" is none of the 3 categories .*dog, grass, sky'):
+        sseg.load(folder, device="cpu")(picture, "dog, axolotl")
+
+
+def test_loading_is_strict_and_names_what_is_amiss(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: tensor for name, tensor in tensors.items() if name != "head.classifier.bias"},
+              folder / "model.safetensors", {"format": "pt"})  # fmt: skip
+    with pytest.raises(SSegError, match='tensor "head.classifier.bias" is missing'):
+        sseg.load(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(SSegError, match="has no model.safetensors"):
+        sseg.load(folder)
+
+
+def test_weights_of_one_kind_are_not_taken_for_the_other(folder, tiny_weights):
+    with pytest.raises(SSegError, match="not of S-Seg: take other weights"):
+        checkpoint.load_model(with_tokenizer(folder))
+    with pytest.raises(SSegError, match=r"not of S-Seg\+"):
+        checkpoint.load_model(tiny_weights, SelfTrainedModel)
+
+
+def with_tokenizer(folder):
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+def test_a_vit_of_timm_at_the_papers_shape_gives_strides_of_four(tmp_path):
+    """Patches of 16 pixels, taps at 1/4 ... of the depth; any size of picture."""
+    config = SelfTrainedConfig(categories=CATEGORIES, backbone={"name": "vit_tiny_patch16_224"}, head_width=8)
+    model = SelfTrainedModel(config).eval()
+    assert model.taps == [2, 5, 8, 11]
+    with torch.no_grad():
+        pixels = torch.randn(1, 3, 64, 96)
+        planes = model.backbone.forward_intermediates(pixels, indices=model.taps, intermediates_only=True)
+        levels = [tuple(level(plane).shape[2:]) for level, plane in zip(model.levels, planes, strict=True)]
+        assert levels == [(16, 24), (8, 12), (4, 6), (2, 3)]
+        before = model(pixels)
+        assert before.shape == (1, 3, 16, 24)
+        model.save_pretrained(tmp_path)
+        again = checkpoint.load_model(tmp_path, SelfTrainedModel)(pixels)
+    assert torch.allclose(before, again, atol=1e-6)
+    assert json.loads((tmp_path / "config.json").read_text())["categories"] == CATEGORIES
