@@ -17,8 +17,10 @@ import sseg
 from sseg.errors import SSegError
 from train import labels, self_train
 from train.data.unlabelled import Unlabelled, open_unlabelled
+from train.publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "assets/targets/photographs.yaml"
 SMALL = {"name": "small-vit", "width": 16, "depth": 4, "heads": 2, "stem": [8, 8], "out": 8}
 
 
@@ -77,6 +79,12 @@ def test_killed_while_labelling_and_while_training_it_ends_as_an_unbroken_run(re
         with np.load(broken / f"labels/{name}.npz") as a, np.load(whole / f"labels/{name}.npz") as b:
             assert np.array_equal(a["labels"], b["labels"]) and np.array_equal(a["sure"], b["sure"])
     assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    result = {"benchmark": "voc-mini", "model": "a/plus", "images": 9, "miou": 12.34, "protocol": "all", "commit": "0a"}
+    publish(whole, tmp_path / "published", "plus", [result | {"hardware": "a processor"}])
+    card = (tmp_path / "published/README.md").read_text()
+    assert "| voc-mini | plus | 9 | 12.3 | all | 0 | 0a |" in card and "sofa / couch" in card
+    assert "the least sure pixels beyond a share of 0.6" in card and str(tmp_path) not in card
+    assert sseg.load(str(tmp_path / "published")).categories == list(yaml.safe_load(TARGET.read_text())["categories"])
 
 
 def test_labels_made_otherwise_are_not_taken(recipe, tmp_path, capsys):

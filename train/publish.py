@@ -21,7 +21,7 @@ from sseg.errors import SSegError
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
 
-from train import feature_card, log  # noqa: E402
+from train import feature_card, log, plus_card  # noqa: E402
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
 FILES += ("recipe.yaml", "log.jsonl")
@@ -129,9 +129,9 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     shapes = [recipe["pseudo_masks"], *(part["pseudo_masks"] for part in parts if "pseudo_masks" in part)]
     return CARD.format(
         name=name,
-        features=" and ".join(f'"{shape["features"]}"' for shape in shapes),
+        features=" and ".join(dict.fromkeys(f'"{shape["features"]}"' for shape in shapes)),
         texts="captions and their single phrases" if recipe["loss"]["phrases"] else "captions",
-        data="\n\n".join(DATA[part["name"]].format(**counts) for part in parts),
+        data="\n\n".join(dict.fromkeys(DATA[part["name"]].format(**counts) for part in parts)),
         start=f"\n\nIt went on from the weights `{recipe['init']}`." if recipe.get("init") else "",
         limits=LIMITS[recipe["data"]["name"]],
         hours=log.records(run)[1][-1]["seconds"] / 3600,
@@ -141,27 +141,27 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
 
 
 def publish(run: Path, target: Path, name: str, results: list[dict]) -> None:
-    """Copy what others need of a run of train.pretrain or train.features to `target`, with card and curve."""
-    features = is_of_features(run)
-    files = feature_card.FILES if features else FILES
+    """Copy what others need of a run to `target`, with card and curve."""
+    kind = card_of(run)
+    files = kind.FILES if kind else FILES
     missing = [file for file in files if not (run / file).is_file()]
     if missing:
         raise SSegError(f"The run {run} has no {missing[0]}; give the folder that a training command wrote.")
     target.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(run / file, target / file)
-    if features:
-        feature_card.draw_curve(run, target / "curve.png")
+    if kind:
+        kind.draw_curve(run, target / "curve.png")
     else:
         draw_curve(log.records(run)[1], target / "curve.png")
-    card = feature_card.write_card if features else write_card
-    (target / "README.md").write_text(card(run, name, results))
+    (target / "README.md").write_text((kind.write_card if kind else write_card)(run, name, results))
 
 
-def is_of_features(run: Path) -> bool:
-    """Whether a run made features (train.features) and not a segmenter."""
+def card_of(run: Path):
+    """The module that describes what a run made: features, S-Seg+; None for S-Seg, which is described here."""
     path = run / "recipe.yaml"
-    return path.is_file() and "prototypes" in yaml.safe_load(path.read_text())
+    recipe = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    return feature_card if "prototypes" in recipe else plus_card if "teacher" in recipe else None
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,113 @@
+"""The model card of S-Seg+ weights, and the curve of their run."""
+
+from pathlib import Path
+
+import yaml
+from matplotlib import pyplot as plt
+
+from train import log
+
+FILES = ("config.json", "model.safetensors", "recipe.yaml", "log.jsonl")
+
+CARD = """---
+license: apache-2.0
+library_name: sseg
+pipeline_tag: image-segmentation
+tags: [semantic-segmentation, self-training, s-seg]
+---
+
+# {name}
+
+S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. A student (UperNet on a plain ViT)
+that learned the labels which S-Seg (`{teacher}`) gave to unlabelled training pictures; no human masks, no captions of
+these pictures, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv
+2401.12217); this is an independent implementation.
+
+```python
+import sseg
+seg = sseg.load("{name}")
+out = seg("picture.jpg", background=0)  # all categories; or some of them: seg("picture.jpg", ["dog", "grass"])
+```
+
+## What it was trained on
+
+{data} The teacher's labels, {views}; ignored: {unsure}, {ignored:.0%} of all pixels.
+
+{samples:,} windows of pictures, {hours:.1f} hours on {hardware}, seed {seed}, commit {commit}. The whole recipe is in
+`recipe.yaml`, every logged step in `log.jsonl`.
+
+{versions}
+
+![cross-entropy and agreement with the teacher's labels](curve.png)
+
+## Its {count} categories
+
+{categories}
+
+## How good it is
+
+{results}
+
+## What it cannot do
+
+It knows its categories and nothing else: a thing that is none of them gets the nearest. What the teacher names wrong
+everywhere, it learns wrong. Small things are missed.
+"""
+
+DATA = {
+    "stickers": "{count} rendered scenes of the training split that show the things of the target.",
+    "tars": "Training photographs of image-text tars (`{only}`).",
+    "folder": "A folder of pictures.",
+}
+UNSURE = {
+    "threshold": "pixels with a probability below {least}",
+    "share": "of each category, the least sure pixels beyond a share of {keep}",
+    "all": "none",
+}
+
+
+def draw_curve(run: Path, path: Path) -> None:
+    """Loss and agreement with the labels over the windows seen."""
+    steps = log.records(run)[1]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+    titles = {"loss": "cross-entropy", "agreement": "share of pixels as the teacher labelled them"}
+    for axis, (term, title) in zip(axes, titles.items(), strict=True):
+        axis.plot([step["samples"] / 1000 for step in steps], [step[term] for step in steps], color="#2563a8")
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("thousand windows")
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def write_card(run: Path, name: str, results: list[dict]) -> str:
+    """The card as Markdown. `results`: lines of train.evaluate, of these weights and of their teacher."""
+    recipe, first = yaml.safe_load((run / "recipe.yaml").read_text()), log.records(run)[0]
+    categories = list(first["labels"]["shares"])
+    data, unsure = recipe["data"] | {"only": recipe["data"].get("only", "*")}, recipe["unsure"]
+    sides = ", ".join(str(side) for side in recipe["views"])
+    return CARD.format(
+        name=name,
+        teacher=Path(recipe["teacher"]).name,
+        data=DATA[data["name"]].format(**data),
+        views=f"seen at {sides} pixels" + (", also mirrored" if recipe["mirrored"] else ""),
+        unsure=UNSURE[unsure["name"]].format(**unsure),
+        ignored=first["labels"]["ignored"],
+        count=len(categories),
+        categories=", ".join(category.replace("|", " / ") for category in categories) + ".",
+        hours=log.records(run)[1][-1]["seconds"] / 3600,
+        results=results_table(results) if results else "Not evaluated yet.",
+        **log.facts(run, recipe),
+    )
+
+
+def results_table(results: list[dict]) -> str:
+    """A row for each line, whichever weights it is of."""
+    rows = ["| benchmark | weights | images | mIoU | asked | seed offset | commit |"]
+    rows.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for r in results:
+        cells = [r["benchmark"], Path(r["model"]).name, r["images"], f"{r['miou']:.1f}", r["protocol"]]
+        rows.append("| " + " | ".join(map(str, [*cells, r.get("seed", 0), r["commit"]])) + " |")
+    command = "python -m train.evaluate --benchmark NAME --model WEIGHTS"
+    return "\n".join(rows) + f"\n\nEach row: `{command}`, on {results[0]['hardware']}; mIoU in per cent."
