@@ -84,22 +84,26 @@ class Segmenter:
         rgb = images.read(image)
         side = long_side or self.long_side
         if sliding:
-            pixels, masks, embeddings = self._encode_windows(rgb, side)
+            masks, embeddings = self._encode_windows(rgb, side)
         else:
             pixels = inference.resize(rgb, inference.target_size(*rgb.shape[:2], side), self.device)
-            masks, embeddings = (found[0] for found in self._run(pixels))
-        if k := self.model.config.refine_clusters:
-            masks = inference.even_out(masks, pseudo_masks(pixels, _COLOURS, k, masks.shape[1:], seeds=0)[0], k)
+            masks, embeddings = (found[0] for found in self.run(pixels))
         known = embeddings @ self._known_embeddings.T * self.model.scale
         return Encoded(masks, embeddings, known, rgb.shape[:2])
 
-    def _run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask logits (B, N, h / 4, w / 4) and embeddings (B, N, E) of pictures (B, 3, h, w) uint8."""
+    @torch.inference_mode()
+    def run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask logits (B, N, h / 4, w / 4) and embeddings (B, N, E) of pictures (B, 3, h, w) uint8, sides multiples of
+        32: the model's, evened out where the weights say so."""
         config = self.model.config
         pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             out = self.model.encode_image(pixel_values)
-        return out.mask_logits.float(), out.mask_embeddings.float()
+        masks, k = out.mask_logits.float(), config.refine_clusters
+        if k:
+            clusters = pseudo_masks(pixels, _COLOURS, k, masks.shape[2:], seeds=0)
+            masks = torch.stack([inference.even_out(*one, k) for one in zip(masks, clusters, strict=True)])
+        return masks, out.mask_embeddings.float()
 
     def _encode_windows(self, rgb, side):
         window = max(inference.STRIDE, round(side / inference.STRIDE) * inference.STRIDE)
@@ -110,9 +114,9 @@ class Segmenter:
         pixels = inference.resize(rgb, size, self.device)
         corners = inference.windows(*size, window)
         crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
-        runs = [self._run(batch) for batch in crops.split(WINDOW_BATCH)]
+        runs = [self.run(batch) for batch in crops.split(WINDOW_BATCH)]
         masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))
-        return pixels, inference.assemble(masks, corners, size), embeddings.flatten(0, 1)
+        return inference.assemble(masks, corners, size), embeddings.flatten(0, 1)
 
     # ---- texts ---------------------------------------------------------------------------------------------------
     @torch.inference_mode()
