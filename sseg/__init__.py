@@ -17,6 +17,7 @@ _PUBLIC = {  # name -> module: imported when first asked for, so that `import ss
     "Segmenter": "sseg.segmenter",
     "Segmentation": "sseg.segmenter",
     "SelfTrainedSegmenter": "sseg.self_trained",
+    "Comparison": "sseg.comparison",
     "PseudoMasker": "sseg.pseudo_masker",
     "SSegError": "sseg.errors",
 }

@@ -196,3 +196,36 @@ def test_mistakes_with_pseudo_masks_get_one_sentence_and_code_2(arguments, photo
     words = {"PHOTO": photo, "EMPTY": str(tmp_path / "empty")}
     code, out, err = run("pseudo-masks", *FAST, *(words.get(word, word) for word in arguments))
     assert code == 2 and out == "" and one_sentence(err) and len(err) < 250
+
+
+def test_compare_two_weights_on_a_folder_with_truths(photo, tiny_weights, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture = Image.open(photo)
+    truth = np.zeros((90, 120), np.uint8)
+    truth[:, :60], truth[0] = 1, 255
+    for name in ("one", "two"):
+        picture.save(folder / f"{name}.png")
+        (tmp_path / "truths").mkdir(exist_ok=True)
+        Image.fromarray(truth).save(tmp_path / f"truths/{name}.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    weights = ["--weights", str(tiny_weights), "--plus", str(tiny_weights)]
+    words = ["--phrases", "dog, grass", "--plus-phrases", "sky, dog"]
+    out = ["--truth", str(tmp_path / "truths"), "--out", str(tmp_path / "out"), "--json"]
+    code = main(["compare", str(folder), *weights, *words, *out])
+    printed, errors = capsys.readouterr()
+    assert code == 2 and one_sentence(errors) and "broken.jpg" in errors
+    one, two, total = map(json.loads, printed.splitlines())
+    assert {row["name"] for row in one["areas"]} <= {"dog", "grass", "sky", None} and total["pictures"] == 2
+    assert total["miou"] == one["miou"] == two["miou"] and total["agreement"] == one["agreement"]
+    assert total["mended"] - total["broken"] == pytest.approx(one["mended"] - one["broken"])
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {f"{n}.{e}" for n in ("one", "two") for e in ("a.png", "b.png", "json")} | {"contact-sheet.png"}
+    ids = np.asarray(Image.open(tmp_path / "out/one.a.png"))
+    assert (ids == 1).mean() == pytest.approx(next(row["a"] for row in one["areas"] if row["name"] == "dog"))
+
+
+def test_compare_without_words_is_one_sentence(photo, tiny_weights, capsys):
+    code = main(["compare", photo, "--weights", str(tiny_weights), "--plus", str(tiny_weights)])
+    printed, errors = capsys.readouterr()
+    assert code == 2 and one_sentence(errors) and "--phrases" in errors and not printed
