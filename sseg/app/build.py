@@ -5,7 +5,7 @@ import warnings
 import gradio as gr
 from PIL import Image
 
-from sseg.app import pseudo_masks, segment, theme
+from sseg.app import compare, pseudo_masks, segment, theme
 from sseg.app import weights as live_weights
 from sseg.app.service import Service
 
@@ -25,7 +25,7 @@ fill();
 KEPT_SECONDS = 24 * 3600  # uploads and answers on the disk
 
 
-SEGMENT, PSEUDO_MASKS = "segment", "pseudo-masks"  # as in ?tab=pseudo-masks
+SEGMENT, PSEUDO_MASKS, COMPARE = "segment", "pseudo-masks", "compare"  # as in ?tab=pseudo-masks
 _ADDRESS = """() => {
   if (!window.ssegOpened) return void (window.ssegOpened = true);  // the page itself opens its first tab
   const url = new URL(location);
@@ -58,7 +58,9 @@ def build(segmenter, weights) -> gr.Blocks:
                 picture = segment.add(service, weights.loadable)
             with gr.Tab("Pseudo-masks", id=PSEUDO_MASKS) as second:
                 pseudo_masks.add(service, second, picture)
-        for tab in (first, second):
+            with gr.Tab("Compare", id=COMPARE) as third:
+                compare.add(service, third, weights.name, picture)
+        for tab in (first, second, third):
             tab.select(None, None, None, js=_ADDRESS % tab.id)
         page.load(_asked_tab, None, tabs, api_visibility="private", show_progress="hidden")
         with gr.Accordion("About these weights", open=False):
@@ -86,4 +88,4 @@ def options(host=None, port=None) -> dict:
 def _asked_tab(request: gr.Request):
     """The tab that the address asks for, if there is such a tab."""
     asked = request.query_params.get("tab")
-    return gr.update(selected=asked) if asked in (SEGMENT, PSEUDO_MASKS) else gr.skip()
+    return gr.update(selected=asked) if asked in (SEGMENT, PSEUDO_MASKS, COMPARE) else gr.skip()

@@ -1,0 +1,98 @@
+"""The Compare tab: S-Seg beside S-Seg+, or any two weights or lists of words, on one picture."""
+
+import gradio as gr
+
+from sseg.app import examples, pictures
+from sseg.app.compared import Compared
+from sseg.app.comparer import CompareViewer
+from sseg.app.running import watched
+from sseg.app.service import Service
+
+QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
+PRIVATE = {**QUEUE, "api_visibility": "private"}
+WITHOUT = ("The weights of S-Seg+ are not bundled in this version: compare two lists of words, or other weights "
+           "(python app.py --weights FOLDER).")  # fmt: skip
+WITH = "A is S-Seg, asked by words. B is S-Seg+, a student that learned S-Seg's own labels for a fixed list."
+
+
+def add(service: Service, tab: gr.Tab, live: str, other_picture) -> None:
+    """Build the tab inside the current Blocks; the picture chosen on the first tab is taken over when this one opens.
+
+    live: name of the page's weights.
+    """
+    compared, shown = Compared(service, live), examples.load()
+    student = next(iter(compared.students), None)
+    with gr.Row(elem_classes="sseg-columns"):
+        with gr.Column(scale=7, elem_classes="sseg-left"):
+            viewer = CompareViewer(None, label="view", elem_classes="sseg-viewer")
+            picture, thumbs = pictures.row(shown)
+        with gr.Column(scale=5, elem_classes="sseg-right"):
+            gr.Markdown(WITH if student else WITHOUT)
+            with gr.Row():
+                a = gr.Dropdown(compared.names, value=live, label="A", min_width=140)
+                b = gr.Dropdown(compared.names, value=student or live, label="B", min_width=140)
+            words = gr.Textbox(
+                "", label="What should be found?", lines=1, max_lines=4, elem_classes="sseg-words",
+                placeholder="empty: all categories of S-Seg+" if student else "dog, grass, sky",
+                info="Commas between things. S-Seg+ knows its own categories alone.",
+            )  # fmt: skip
+            go = gr.Button("Compare", variant="primary")
+            with gr.Accordion("Other words for B, background, true mask", open=False):
+                other_words = gr.Textbox("", label="Words for B, if others", max_lines=4)
+                background = gr.Slider(0, 1, 0, step=0.05, label="Background: lowest score that counts", buttons=[])
+                truth = gr.File(label="True mask: PNG of ids, 0 background, 1 the first category, 255 not counted",
+                                file_types=[".png"], type="filepath", height=110)  # fmt: skip
+            gr.HTML('<div id="sseg-compared"></div>')
+    found = gr.JSON(label="comparison", visible=False)
+    question = [picture, a, b, words, other_words, background, truth]
+    run = _runner(compared)
+    runs = [gr.on([go.click, words.submit, other_words.submit], run, question, [viewer, found], api_name="compare",
+                  **QUEUE)]  # fmt: skip
+
+    def then_run(event):
+        runs.append(event.then(_if_picture(run), question, [viewer, found], **PRIVATE))
+
+    changed = gr.on([picture.input, a.input, b.input, truth.change, background.release], lambda: None, None, None,
+                    show_progress="hidden", api_visibility="private")  # fmt: skip
+    then_run(changed)
+
+    def choose(event: gr.EventData):
+        one = shown[event.index]
+        return one.path, gr.skip() if student else one.words
+
+    then_run(thumbs.choose(choose, None, [picture, words], **PRIVATE))
+    taken = gr.State("")
+    opened = tab.select(_take_over, [other_picture, picture, taken], [picture, taken], **PRIVATE)
+    if student:  # without, there are no words to compare yet
+        then_run(opened)
+    viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
+
+
+def _take_over(other, own, taken):
+    """The picture of the first tab, if it is another one than at the last visit."""
+    return (other, other) if other and other != taken else (own, taken)
+
+
+def _runner(compared: Compared):
+    """The generator behind the button: stages while it runs; stops at the next stage when it is closed."""
+
+    def run(picture, a, b, words="", other_words="", background=0, truth=None):
+        """Compare what two weights find in a picture file: what the page shows, and JSON with all figures."""
+
+        def body(this):
+            arguments = picture, a, b, words, other_words, background, truth
+            yield (yield from this.job(compared.service.submit, compared.make, *arguments))
+
+        yield from watched(body, outputs=2)
+
+    return run
+
+
+def _if_picture(run):
+    def run_if_picture(picture, *rest):
+        if picture is None:
+            yield gr.update(value=None, stage="", error=""), None
+        else:
+            yield from run(picture, *rest)
+
+    return run_if_picture
