@@ -26,13 +26,12 @@ import sseg
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
+from train.benchmarks.open import BENCHMARKS, POINTING, open_benchmark, prepare
 from train.benchmarks.pointing import Pointing, play
 from train.benchmarks.predictors import THRESHOLDS, Predictor, ThresholdSweep, tuned_names
+from train.benchmarks.progress import Progress
 from train.provenance import commit, hardware
 
-STICKERS, PHOTOGRAPHS = ("stickers", "stickers-heldout"), ("voc-mini", "coco-mini", "coco-mini-stuff")
-POINTING = "pointing"
-BENCHMARKS = (*STICKERS, *PHOTOGRAPHS, "folder", POINTING)
 SILHOUETTE, SWEEP = "silhouette", "sweep"
 
 
@@ -42,7 +41,12 @@ def main(arguments=None):
     try:
         if options.benchmark == POINTING:
             return point(options)
-        benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit)
+        if options.prepare:
+            count = prepare(options.benchmark, options.root, options.partial)
+            print(json.dumps({"benchmark": options.benchmark, "prepared": count}))
+            return 0
+        benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit,
+                                   partial=options.partial)
         result, metric = run_oracle(benchmark, options) if options.oracle else run_model(benchmark, options)
     except SSegError as error:
         print(error, file=sys.stderr)
@@ -90,6 +94,8 @@ def parse(arguments=None):
                         "benchmark, or as people name them (assets/vocabularies)")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
     parser.add_argument("--size", type=side, metavar="N", help="long side for the model (default: its own)")
+    parser.add_argument("--prepare", action="store_true", help="convert the official annotations first, where needed")
+    parser.add_argument("--partial", action="store_true", help="score a part of a public set, if that is all there is")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
     parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
@@ -102,8 +108,8 @@ def parse(arguments=None):
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json-only", action="store_true", help="leave out the table")
     options = parser.parse_args(arguments)
-    if not options.oracle and not options.model:
-        parser.error("give --model W, or --oracle")
+    if not (options.oracle or options.model or options.prepare):
+        parser.error("give --model W, --oracle or --prepare")
     return options
 
 
@@ -132,27 +138,6 @@ def side(text):
     if value < 64:
         raise argparse.ArgumentTypeError(f"{value} is not at least 64 pixels, two cells of the coarsest map")
     return value
-
-
-def open_benchmark(name, root=None, seed_offset=0, limit=None):
-    """The benchmark of that name: class_names, ignore, groups, len, and samples with image, labels, name."""
-    if name == "folder":
-        if not root:
-            raise SSegError("The benchmark folder needs --root DIR, a folder with images/, masks/ and classes.txt.")
-        from train.benchmarks.folder import FolderBenchmark
-
-        return FolderBenchmark(root, limit)
-    if name.startswith("voc"):
-        from train.benchmarks.voc import open_voc
-
-        return open_voc(name, root, limit)
-    if name.startswith("coco"):
-        from train.benchmarks.coco import open_coco
-
-        return open_coco(name, root, limit)
-    from train.benchmarks.stickers import StickersBenchmark
-
-    return StickersBenchmark(name, seed_offset, limit)
 
 
 def run_model(benchmark, options):
@@ -277,28 +262,6 @@ def show(value):
 
 def pick_device(name):
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-class Progress:
-    """Iterate over a sized thing and write a line with the time left to stderr, at most twice a second."""
-
-    def __init__(self, items):
-        self.items = items
-
-    def __iter__(self):
-        start = shown = time.monotonic()
-        total, live = len(self.items), sys.stderr.isatty()
-        every = 0.5 if live else 30.0  # a log wants few lines
-        for done, item in enumerate(self.items):
-            yield item
-            now = time.monotonic()
-            if now - shown >= every or (live and done + 1 == total):
-                shown = now
-                left = (now - start) / (done + 1) * (total - done - 1)
-                line = f"{done + 1} of {total} images, {left:.0f} s left"
-                print(f"\r{line}  " if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
-        if live:
-            print(file=sys.stderr)
 
 
 if __name__ == "__main__":
