@@ -4,6 +4,9 @@
     python -m train.evaluate --benchmark folder --root DIR --model mini
     python -m train.evaluate --benchmark voc-mini --model mini [--background sweep|T] [--names plain|tuned]
     python -m train.evaluate --benchmark stickers --oracle --features pixels --k 8
+    python -m train.evaluate --benchmark context --root DIR --prepare
+    python -m train.evaluate --benchmark voc --root DIR --protocol groupvit --model mini [--sweep halves|train]
+        [--against groupvit:ID clip:ID maskclip:ID clipseg:ID] [--random-weights] [--out FILE]
 
 Intersections and unions are summed over the whole set, IoU is averaged over the classes that occur (mmsegmentation's
 IoUMetric); figures are in per cent. Protocols: with `--phrases all` every class of the benchmark competes in every
@@ -11,13 +14,16 @@ picture, with `present` only those that are in the picture's truth; no backgroun
 benchmark has a background class, `all` asks as the app does: the weights' other words compete, and a pixel whose best
 score is below the threshold is background (`sweep`: the best on the pictures of even number, reported on the others);
 `present` then leaves the true background out. `--oracle` gives each K-Means cluster the class of most of its pixels:
-the ceiling that pseudo-masks set (paper, section 3). `pointing` asks for phrases of captions one by one (see there).
+the ceiling that pseudo-masks set (paper, section 3). `--protocol` judges by published rules instead, S-Seg and rivals
+alike (docs/evaluation.md). `pointing` asks for phrases of captions one by one (see there).
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,10 +32,15 @@ import sseg
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
+from train.benchmarks import protocol_run
+from train.benchmarks.models import RIVALS
 from train.benchmarks.open import BENCHMARKS, POINTING, open_benchmark, prepare
 from train.benchmarks.pointing import Pointing, play
 from train.benchmarks.predictors import THRESHOLDS, Predictor, ThresholdSweep, tuned_names
+from train.benchmarks.prepare import write_safely
 from train.benchmarks.progress import Progress
+from train.benchmarks.protocol_run import percent
+from train.benchmarks.protocols import PROTOCOLS
 from train.provenance import commit, hardware
 
 SILHOUETTE, SWEEP = "silhouette", "sweep"
@@ -45,16 +56,61 @@ def main(arguments=None):
             count = prepare(options.benchmark, options.root, options.partial)
             print(json.dumps({"benchmark": options.benchmark, "prepared": count}))
             return 0
+        if options.against:
+            return side_by_side(options)
         benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit,
                                    partial=options.partial)
-        result, metric = run_oracle(benchmark, options) if options.oracle else run_model(benchmark, options)
+        result, metric = judge(benchmark, options)
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
     result.update(commit=commit(), hardware=hardware(pick_device(options.device)), torch=torch.__version__)
+    if options.out:
+        write_safely(Path(options.out), json.dumps(result, indent=1).encode())
     if not options.json_only:
         print(table(benchmark, metric, result))
-    print(json.dumps(result))
+    print(json.dumps({key: value for key, value in result.items() if key != "per_class"}))
+    return 0
+
+
+def judge(benchmark, options):
+    """The run that the options ask for; returns (result dict, metric)."""
+    if options.oracle:
+        return run_oracle(benchmark, options)
+    if options.protocol:
+        return protocol_run.run(benchmark, options)
+    if options.model.partition(":")[0] in RIVALS:
+        raise SSegError(f"{options.model} is a rival: say by which rules it is judged, with --protocol.")
+    options.names = options.names or "plain"
+    return run_model(benchmark, options)
+
+
+def side_by_side(options):
+    """The model and its rivals on the same pictures, each in a process of its own, so that memory is its own."""
+    results = []
+    arguments = [word for word in options.arguments if word != "--json-only"]
+    start = arguments.index("--against")
+    del arguments[start : start + 1 + len(options.against)]
+    place = arguments.index("--model") + 1
+    for model in (options.model, *options.against):
+        command = [*arguments[:place], model, *arguments[place + 1 :], "--json-only"]
+        done = subprocess.run([sys.executable, "-m", "train.evaluate", *command], stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            return done.returncode
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    first = results[0]
+    title = f"{first['benchmark']}, {first['images']} images, protocol {first['protocol']}, {first['names']} names"
+    lines = [title, "",
+             f"  {'':<28}    mIoU   s/image  time ratio  peak MB  memory ratio"]
+    for one in results:
+        one["time_ratio"] = round(one["seconds_per_image"] / first["seconds_per_image"], 2)
+        one["memory_ratio"] = round(one["peak_memory_mb"] / first["peak_memory_mb"], 2)
+        random = " (random)" if one["random_weights"] and one["model"].partition(":")[0] in RIVALS else ""
+        lines.append(f"  {one['model'] + random:<28}  {show(one['miou'])}  {one['seconds_per_image']:8.3f}  "
+                     f"{one['time_ratio']:10.2f}  {one['peak_memory_mb']:7.0f}  {one['memory_ratio']:12.2f}")
+    if not options.json_only:
+        print("\n".join([*lines, ""]))
+    print(json.dumps({"benchmark": first["benchmark"], "protocol": first["protocol"], "models": results}))
     return 0
 
 
@@ -90,8 +146,21 @@ def parse(arguments=None):
     parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
     parser.add_argument("--background", type=threshold, default=SWEEP, help="score below which a pixel is "
                         f"background, where a benchmark has one, or {SWEEP}: chosen on half of the pictures")
-    parser.add_argument("--names", choices=("plain", "tuned"), default="plain", help="the class names of the "
-                        "benchmark, or as people name them (assets/vocabularies)")
+    parser.add_argument("--names", choices=("plain", "tuned"), help="the class names of the benchmark, or as people "
+                        "name them (assets/vocabularies); default: plain, or what the protocol says")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="rules of the literature (train/benchmarks/protocols.py)")
+    parser.add_argument("--sweep", choices=protocol_run.SWEEPS, help="with a protocol: find the background threshold "
+                        "on the pictures of even number and report the others, or on the training split")
+    parser.add_argument("--sweep-limit", type=natural, metavar="N", help="training pictures for --sweep train")
+    parser.add_argument("--against", nargs="+", metavar="W", default=[], help="more models under the same protocol: "
+                        f"weights, or {', '.join(f'{kind}:ID' for kind in RIVALS)}")
+    parser.add_argument("--random-weights", action="store_true", help="rivals of their published size, but untrained: "
+                        "for speed and memory")
+    parser.add_argument("--boundary", action="store_true", help="with a protocol: IoU near outlines, too")
+    parser.add_argument("--workers", type=int, default=2, help="with a protocol: threads that decode ahead")
+    parser.add_argument("--state", metavar="FILE", help="with a protocol: save counts here, and go on from them")
+    parser.add_argument("--save-every", type=natural, default=100, metavar="N", help="pictures between saves")
+    parser.add_argument("--out", metavar="FILE", help="the result as JSON, with a row for each class")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
     parser.add_argument("--size", type=side, metavar="N", help="long side for the model (default: its own)")
     parser.add_argument("--prepare", action="store_true", help="convert the official annotations first, where needed")
@@ -108,6 +177,9 @@ def parse(arguments=None):
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json-only", action="store_true", help="leave out the table")
     options = parser.parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if options.against and not (options.protocol and options.model):
+        parser.error("--against needs --protocol and --model")
     if not (options.oracle or options.model or options.prepare):
         parser.error("give --model W, --oracle or --prepare")
     return options
@@ -234,10 +306,6 @@ def summary(benchmark, metric, seconds, options):
         result[f"miou_{group}"] = percent(metric.miou(classes))
     result.update(seconds_per_image=round(seconds / max(len(benchmark), 1), 5), seed=options.seed_offset)
     return result
-
-
-def percent(share):
-    return None if np.isnan(share) else round(100 * float(share), 2)
 
 
 def table(benchmark, metric, result):
