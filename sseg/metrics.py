@@ -1,6 +1,7 @@
-"""How well label maps agree with the truth: streaming mIoU, pixel accuracy, oracle labels of clusters."""
+"""How well label maps agree with the truth: streaming mIoU, pixel accuracy, boundary IoU, oracle labels of clusters."""
 
 import numpy as np
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from sseg.errors import SSegError
 
@@ -62,11 +63,70 @@ class StreamingIoU:
         iou = iou[~np.isnan(iou)]
         return float(iou.mean()) if iou.size else float("nan")
 
+    def miou_of_all(self):
+        """Mean IoU, 0..1, over all classes, those that never occur counting 0: ImageNet-S's own (evaluator.py)."""
+        return float(np.nan_to_num(self.iou()).mean())
+
+    def rows(self, class_names):
+        """The table of classes that occur: name, iou, precision, recall (0..1, NaN for none), pixels of the truth."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision, recall = self.intersection / self.predicted, self.intersection / self.true
+        return [{"name": class_names[i], "iou": float(self.iou()[i]), "precision": float(precision[i]),
+                 "recall": float(recall[i]), "pixels": int(self.true[i])} for i in np.flatnonzero(self.union)]
+
+    def state(self):
+        """(3, num_classes) int64: all that was counted; `restore` takes it."""
+        return np.stack([self.intersection, self.predicted, self.true])
+
+    def restore(self, state):
+        """Go on from a `state`. Raises SSegError for one of another number of classes."""
+        if state.shape != (3, self.num_classes):
+            raise SSegError(f"The saved counts are of {state.shape[-1]} classes, not {self.num_classes}: start anew.")
+        self.intersection, self.predicted, self.true = (row.astype(np.int64) for row in state)
+
     def compute(self):
         """dict: miou, pixel_accuracy (both 0..1, NaN for nothing counted), per_class (num_classes,) IoU."""
         total = int(self.true.sum())
         accuracy = int(self.intersection.sum()) / total if total else float("nan")
         return {"miou": self.miou(), "per_class": self.iou(), "pixel_accuracy": accuracy}
+
+
+class BoundaryIoU(StreamingIoU):
+    """IoU of what lies near outlines alone: the mean over classes of Boundary IoU (Cheng et al. 2021), streaming.
+
+    A pixel of a class counts where another class, an ignored pixel or the edge of the picture is within `width` x the
+    diagonal (at least one pixel, in the larger of the two directions). Summed over the set like `StreamingIoU`.
+    """
+
+    def __init__(self, num_classes, width=0.02):
+        super().__init__(num_classes)
+        self.width = width
+
+    def update(self, pred_labels, true_labels, ignore=255):
+        """Count one picture: two integer maps (H, W); where the truth is `ignore`, neither has a class."""
+        pred, true = np.asarray(pred_labels), np.asarray(true_labels)
+        if pred.shape != true.shape:
+            raise SSegError(f"Predicted labels {pred.shape} and true labels {true.shape} differ in size.")
+        distance = max(1, round(self.width * float(np.hypot(*true.shape))))
+        pred = np.where(true == ignore, ignore, pred)
+        near_pred, near_true = near_outline(pred, distance), near_outline(true, distance)
+        none = self.num_classes  # not near an outline: no class
+        counted = (near_pred | near_true) & (true != ignore)
+        pred, true = np.where(near_pred, pred, none)[counted], np.where(near_true, true, none)[counted]
+        self.true += self._count(true[true < none])
+        self.intersection += self._count(true[(pred == true) & (true < none)])
+        self.predicted += self._count(pred[(pred >= 0) & (pred < none)])
+
+
+def near_outline(labels, distance):
+    """(H, W) bool: pixels with another label, or the outside, at most `distance` rows and columns away.
+
+    One pass for all classes: a square of one label has equal minimum and maximum.
+    """
+    side, outside = 2 * distance + 1, int(labels.min(initial=0)) - 1
+    labels = np.asarray(labels, np.int32)
+    low = minimum_filter(labels, side, mode="constant", cval=outside)
+    return low != maximum_filter(labels, side, mode="nearest")
 
 
 def oracle_labels(clusters, truth, ignore=255):

@@ -99,11 +99,15 @@ class Segmenter:
         pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             out = self.model.encode_image(pixel_values)
-        masks, k = out.mask_logits.float(), config.refine_clusters
-        if k:
-            clusters = pseudo_masks(pixels, _COLOURS, k, masks.shape[2:], seeds=0)
-            masks = torch.stack([inference.even_out(*one, k) for one in zip(masks, clusters, strict=True)])
-        return masks, out.mask_embeddings.float()
+        return self.refined(pixels, out.mask_logits.float()), out.mask_embeddings.float()
+
+    def refined(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """Mask logits (B, N, h, w) of these pictures evened out over their clusters, where the weights say so."""
+        k = self.model.config.refine_clusters
+        if not k:
+            return masks
+        clusters = pseudo_masks(pixels, _COLOURS, k, masks.shape[2:], seeds=0)
+        return torch.stack([inference.even_out(*one, k) for one in zip(masks, clusters, strict=True)])
 
     def _encode_windows(self, rgb, side):
         window = max(inference.STRIDE, round(side / inference.STRIDE) * inference.STRIDE)

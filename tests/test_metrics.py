@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sseg.errors import SSegError
-from sseg.metrics import StreamingIoU, oracle_labels, oracle_update
+from sseg.metrics import BoundaryIoU, StreamingIoU, oracle_labels, oracle_update
 
 
 def loop_miou(pairs, num_classes, ignore):
@@ -95,3 +95,76 @@ def test_oracle_is_perfect_when_clusters_refine_the_truth_and_bounded_by_any_lab
     best = (oracle_labels(clusters, truth) == truth).mean()
     for _ in range(50):
         assert (rng.integers(0, 5, 3)[clusters] == truth).mean() <= best
+
+
+def loop_boundary(pairs, num_classes, width, ignore):
+    """Boundary IoU as the paper defines it: a mask less its erosion, class by class, erosion by looking around."""
+    both, either = np.zeros(num_classes), np.zeros(num_classes)
+    for pred, true in pairs:
+        distance = max(1, round(width * np.hypot(*true.shape)))
+        for c in range(num_classes):
+            edges = []
+            for mask in ((pred == c) & (true != ignore), true == c):
+                padded = np.pad(mask, distance)  # outside is not the class
+                inner = np.ones_like(mask)
+                for y in range(2 * distance + 1):
+                    for x in range(2 * distance + 1):
+                        inner &= padded[y : y + mask.shape[0], x : x + mask.shape[1]]
+                edges.append(mask & ~inner)
+            both[c] += (edges[0] & edges[1]).sum()
+            either[c] += (edges[0] | edges[1]).sum()
+    return (both / np.where(either > 0, either, np.nan)).tolist()
+
+
+@pytest.mark.parametrize("width", [0.02, 0.1])
+def test_boundary_iou_equals_the_loop(width):
+    rng = np.random.default_rng(5)
+    pairs = []
+    for shape in ((5, 7), (6, 4)):
+        true = np.kron(rng.integers(0, 4, shape), np.ones((8, 8), int))
+        true[rng.random(true.shape) < 0.02] = 255
+        pairs.append((np.roll(np.where(true == 255, 0, true), 2, 1), true))
+    metric, perfect = BoundaryIoU(5, width), BoundaryIoU(5, width)
+    for pred, true in pairs:
+        metric.update(pred, true)
+        perfect.update(np.where(true == 255, 3, true), true)
+    np.testing.assert_allclose(metric.iou(), loop_boundary(pairs, 5, width, 255))
+    assert perfect.miou() == 1.0 and metric.miou() < 0.9
+
+
+def test_boundary_iou_sees_outlines_where_iou_hardly_does():
+    true = np.zeros((100, 100), int)
+    true[20:80, 20:80] = 1
+    pred = np.zeros_like(true)
+    pred[23:77, 23:77] = 1
+    area, boundary = StreamingIoU(2), BoundaryIoU(2)
+    area.update(pred, true)
+    boundary.update(pred, true)
+    assert area.iou()[1] == pytest.approx(54**2 / 60**2) and boundary.iou()[1] < 0.2
+
+
+def test_imagenet_s_counts_classes_that_never_occur_as_zero():
+    metric = StreamingIoU(51)
+    metric.update(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), ignore=1000)
+    assert metric.miou_of_all() == pytest.approx((1 + 0.5 + 0.5) / 51) and metric.miou() == pytest.approx(2 / 3)
+
+
+def test_rows_name_what_occurs_and_a_state_goes_on():
+    metric, other = StreamingIoU(4), StreamingIoU(4)
+    metric.update(np.array([0, 0, 1]), np.array([0, 1, 1]))
+    (background, dog) = metric.rows(["background", "dog", "cat", "cow"])
+    assert background == {"name": "background", "iou": 0.5, "precision": 0.5, "recall": 1.0, "pixels": 1}
+    assert (dog["name"], dog["precision"], dog["recall"]) == ("dog", 1.0, 0.5)
+    other.restore(metric.state())
+    np.testing.assert_array_equal(other.iou(), metric.iou())
+    with pytest.raises(SSegError, match="of 4 classes, not 5"):
+        StreamingIoU(5).restore(metric.state())
+
+
+def test_1204_classes_take_no_more_than_their_counts():
+    rng = np.random.default_rng(3)
+    metric = StreamingIoU(1204)
+    for _ in range(3):
+        pred, true = rng.integers(0, 1204, (2, 64, 64)).astype(np.uint16)
+        metric.update(pred, true, ignore=65535)
+    assert sum(array.nbytes for array in vars(metric).values() if isinstance(array, np.ndarray)) == 3 * 1204 * 8

@@ -4,6 +4,9 @@
     python -m train.evaluate --benchmark folder --root DIR --model mini
     python -m train.evaluate --benchmark voc-mini --model mini [--background sweep|T] [--names plain|tuned]
     python -m train.evaluate --benchmark stickers --oracle --features pixels --k 8
+    python -m train.evaluate --benchmark context --root DIR --prepare
+    python -m train.evaluate --benchmark voc --root DIR --protocol groupvit --model mini [--sweep halves|train]
+        [--against groupvit:ID clip:ID maskclip:ID clipseg:ID] [--random-weights] [--out FILE]
 
 Intersections and unions are summed over the whole set, IoU is averaged over the classes that occur (mmsegmentation's
 IoUMetric); figures are in per cent. Protocols: with `--phrases all` every class of the benchmark competes in every
@@ -11,13 +14,16 @@ picture, with `present` only those that are in the picture's truth; no backgroun
 benchmark has a background class, `all` asks as the app does: the weights' other words compete, and a pixel whose best
 score is below the threshold is background (`sweep`: the best on the pictures of even number, reported on the others);
 `present` then leaves the true background out. `--oracle` gives each K-Means cluster the class of most of its pixels:
-the ceiling that pseudo-masks set (paper, section 3). `pointing` asks for phrases of captions one by one (see there).
+the ceiling that pseudo-masks set (paper, section 3). `--protocol` judges by published rules instead, S-Seg and rivals
+alike (docs/evaluation.md). `pointing` asks for phrases of captions one by one (see there).
 """
 
 import argparse
 import json
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,15 +32,18 @@ import sseg
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
+from train.benchmarks import protocol_run
+from train.benchmarks.models import RIVALS
+from train.benchmarks.open import BENCHMARKS, POINTING, open_benchmark, prepare
 from train.benchmarks.pointing import Pointing, play
 from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, predictor, tuned_names
+from train.benchmarks.prepare import write_safely
+from train.benchmarks.progress import Progress
+from train.benchmarks.protocol_run import percent
+from train.benchmarks.protocols import PROTOCOLS
 from train.benchmarks.targets import match_target
 from train.provenance import commit, hardware
 
-STICKERS = ("stickers", "stickers-heldout", "stickers-target")
-PHOTOGRAPHS = ("voc-mini", "coco-mini", "coco-mini-stuff")
-POINTING = "pointing"
-BENCHMARKS = (*STICKERS, *PHOTOGRAPHS, "folder", POINTING)
 SILHOUETTE, SWEEP = "silhouette", "sweep"
 
 
@@ -44,15 +53,65 @@ def main(arguments=None):
     try:
         if options.benchmark == POINTING:
             return point(options)
-        benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit)
-        result, metric = run_oracle(benchmark, options) if options.oracle else run_model(benchmark, options)
+        if options.prepare:
+            count = prepare(options.benchmark, options.root, options.partial)
+            print(json.dumps({"benchmark": options.benchmark, "prepared": count}))
+            return 0
+        if options.against:
+            return side_by_side(options)
+        benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit,
+                                   partial=options.partial)
+        result, metric = judge(benchmark, options)
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
     result.update(commit=commit(), hardware=hardware(pick_device(options.device)), torch=torch.__version__)
+    if options.out:
+        write_safely(Path(options.out), json.dumps(result, indent=1).encode())
     if not options.json_only:
         print(table(benchmark, metric, result))
-    print(json.dumps(result))
+    print(json.dumps({key: value for key, value in result.items() if key != "per_class"}))
+    return 0
+
+
+def judge(benchmark, options):
+    """The run that the options ask for; returns (result dict, metric)."""
+    if options.oracle:
+        return run_oracle(benchmark, options)
+    if options.protocol:
+        return protocol_run.run(benchmark, options)
+    if options.model.partition(":")[0] in RIVALS:
+        raise SSegError(f"{options.model} is a rival: say by which rules it is judged, with --protocol.")
+    options.names = options.names or "plain"
+    return run_model(benchmark, options)
+
+
+def side_by_side(options):
+    """The model and its rivals on the same pictures, each in a process of its own, so that memory is its own."""
+    results = []
+    arguments = [word for word in options.arguments if word != "--json-only"]
+    start = arguments.index("--against")
+    del arguments[start : start + 1 + len(options.against)]
+    place = arguments.index("--model") + 1
+    for model in (options.model, *options.against):
+        command = [*arguments[:place], model, *arguments[place + 1 :], "--json-only"]
+        done = subprocess.run([sys.executable, "-m", "train.evaluate", *command], stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            return done.returncode
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+    first = results[0]
+    title = f"{first['benchmark']}, {first['images']} images, protocol {first['protocol']}, {first['names']} names"
+    lines = [title, "",
+             f"  {'':<28}    mIoU   s/image  time ratio  peak MB  memory ratio"]
+    for one in results:
+        one["time_ratio"] = round(one["seconds_per_image"] / first["seconds_per_image"], 2)
+        one["memory_ratio"] = round(one["peak_memory_mb"] / first["peak_memory_mb"], 2)
+        random = " (random)" if one["random_weights"] and one["model"].partition(":")[0] in RIVALS else ""
+        lines.append(f"  {one['model'] + random:<28}  {show(one['miou'])}  {one['seconds_per_image']:8.3f}  "
+                     f"{one['time_ratio']:10.2f}  {one['peak_memory_mb']:7.0f}  {one['memory_ratio']:12.2f}")
+    if not options.json_only:
+        print("\n".join([*lines, ""]))
+    print(json.dumps({"benchmark": first["benchmark"], "protocol": first["protocol"], "models": results}))
     return 0
 
 
@@ -88,11 +147,26 @@ def parse(arguments=None):
     parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
     parser.add_argument("--background", type=threshold, default=SWEEP, help="score below which a pixel is "
                         f"background, where a benchmark has one, or {SWEEP}: chosen on half of the pictures")
-    parser.add_argument("--names", choices=("plain", "tuned"), default="plain", help="the class names of the "
-                        "benchmark, or as people name them (assets/vocabularies)")
     parser.add_argument("--target", help="ask for the categories of a target of self-training instead")
+    parser.add_argument("--names", choices=("plain", "tuned"), help="the class names of the benchmark, or as people "
+                        "name them (assets/vocabularies); default: plain, or what the protocol says")
+    parser.add_argument("--protocol", choices=PROTOCOLS, help="rules of the literature (train/benchmarks/protocols.py)")
+    parser.add_argument("--sweep", choices=protocol_run.SWEEPS, help="with a protocol: find the background threshold "
+                        "on the pictures of even number and report the others, or on the training split")
+    parser.add_argument("--sweep-limit", type=natural, metavar="N", help="training pictures for --sweep train")
+    parser.add_argument("--against", nargs="+", metavar="W", default=[], help="more models under the same protocol: "
+                        f"weights, or {', '.join(f'{kind}:ID' for kind in RIVALS)}")
+    parser.add_argument("--random-weights", action="store_true", help="rivals of their published size, but untrained: "
+                        "for speed and memory")
+    parser.add_argument("--boundary", action="store_true", help="with a protocol: IoU near outlines, too")
+    parser.add_argument("--workers", type=int, default=2, help="with a protocol: threads that decode ahead")
+    parser.add_argument("--state", metavar="FILE", help="with a protocol: save counts here, and go on from them")
+    parser.add_argument("--save-every", type=natural, default=100, metavar="N", help="pictures between saves")
+    parser.add_argument("--out", metavar="FILE", help="the result as JSON, with a row for each class")
     parser.add_argument("--combine", choices=("soft", "hard"), help="instead of the weights' own choice")
     parser.add_argument("--size", type=side, metavar="N", help="long side for the model (default: its own)")
+    parser.add_argument("--prepare", action="store_true", help="convert the official annotations first, where needed")
+    parser.add_argument("--partial", action="store_true", help="score a part of a public set, if that is all there is")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
     parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
@@ -105,8 +179,11 @@ def parse(arguments=None):
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json-only", action="store_true", help="leave out the table")
     options = parser.parse_args(arguments)
-    if not options.oracle and not options.model:
-        parser.error("give --model W, or --oracle")
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if options.against and not (options.protocol and options.model):
+        parser.error("--against needs --protocol and --model")
+    if not (options.oracle or options.model or options.prepare):
+        parser.error("give --model W, --oracle or --prepare")
     return options
 
 
@@ -135,27 +212,6 @@ def side(text):
     if value < 64:
         raise argparse.ArgumentTypeError(f"{value} is not at least 64 pixels, two cells of the coarsest map")
     return value
-
-
-def open_benchmark(name, root=None, seed_offset=0, limit=None):
-    """The benchmark of that name: class_names, ignore, groups, len, and samples with image, labels, name."""
-    if name == "folder":
-        if not root:
-            raise SSegError("The benchmark folder needs --root DIR, a folder with images/, masks/ and classes.txt.")
-        from train.benchmarks.folder import FolderBenchmark
-
-        return FolderBenchmark(root, limit)
-    if name.startswith("voc"):
-        from train.benchmarks.voc import open_voc
-
-        return open_voc(name, root, limit)
-    if name.startswith("coco"):
-        from train.benchmarks.coco import open_coco
-
-        return open_coco(name, root, limit)
-    from train.benchmarks.stickers import StickersBenchmark
-
-    return StickersBenchmark(name, seed_offset, limit)
 
 
 def run_model(benchmark, options):
@@ -273,10 +329,6 @@ def summary(benchmark, metric, seconds, options):
     return result
 
 
-def percent(share):
-    return None if np.isnan(share) else round(100 * float(share), 2)
-
-
 def table(benchmark, metric, result):
     """What a person wants to see: the means, and the ten best and worst classes that occur."""
     lines = [f"{result['benchmark']}, {result['images']} images, {result['classes']} classes: {result['model']}",
@@ -299,28 +351,6 @@ def show(value):
 
 def pick_device(name):
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-class Progress:
-    """Iterate over a sized thing and write a line with the time left to stderr, at most twice a second."""
-
-    def __init__(self, items):
-        self.items = items
-
-    def __iter__(self):
-        start = shown = time.monotonic()
-        total, live = len(self.items), sys.stderr.isatty()
-        every = 0.5 if live else 30.0  # a log wants few lines
-        for done, item in enumerate(self.items):
-            yield item
-            now = time.monotonic()
-            if now - shown >= every or (live and done + 1 == total):
-                shown = now
-                left = (now - start) / (done + 1) * (total - done - 1)
-                line = f"{done + 1} of {total} images, {left:.0f} s left"
-                print(f"\r{line}  " if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
-        if live:
-            print(file=sys.stderr)
 
 
 if __name__ == "__main__":
