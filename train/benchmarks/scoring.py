@@ -74,7 +74,7 @@ class Answer:
             return best.cpu().numpy() - 1
         best, confidence = self._best()
         best = np.where(confidence < threshold, -1, best) if threshold > 0 else best
-        return np.where(best == 0, -1, best - 1) if self.background_class else best
+        return np.where(best <= 0, -1, best - 1) if self.background_class else best
 
     def _best(self):
         if self._top is None:
