@@ -33,6 +33,7 @@ def send(client, file, words="dog, grass", background=0.0):
 
 def test_public_events_are_the_documented_ones(client):
     assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
+        "/compare",
         "/segment", "/ask", "/explain_pixel", "/pseudo_masks", "/explain_patch", "/pseudo_masks_truth",
     }  # fmt: skip
 
