@@ -10,8 +10,10 @@ from sseg.app.service import Service
 
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
 PRIVATE = {**QUEUE, "api_visibility": "private"}
-WITHOUT = ("The weights of S-Seg+ are not bundled in this version: compare two lists of words, or other weights "
-           "(python app.py --weights FOLDER).")  # fmt: skip
+WITHOUT = (
+    "Two weights on one picture, or two lists of words. S-Seg+, a student that learned S-Seg's own labels, is not "
+    "bundled in this version."
+)
 WITH = "A is S-Seg, asked by words. B is S-Seg+, a student that learned S-Seg's own labels for a fixed list."
 
 
@@ -28,13 +30,14 @@ def add(service: Service, tab: gr.Tab, live: str, other_picture) -> None:
             picture, thumbs = pictures.row(shown)
         with gr.Column(scale=5, elem_classes="sseg-right"):
             gr.Markdown(WITH if student else WITHOUT)
+            other = student or next((name for name in compared.names if name != live), live)
             with gr.Row():
                 a = gr.Dropdown(compared.names, value=live, label="A", min_width=140)
-                b = gr.Dropdown(compared.names, value=student or live, label="B", min_width=140)
+                b = gr.Dropdown(compared.names, value=other, label="B", min_width=140)
             words = gr.Textbox(
                 "", label="What should be found?", lines=1, max_lines=4, elem_classes="sseg-words",
                 placeholder="empty: all categories of S-Seg+" if student else "dog, grass, sky",
-                info="Commas between things. S-Seg+ knows its own categories alone.",
+                info="Commas between things." + (" S-Seg+ knows its own categories alone." if student else ""),
             )  # fmt: skip
             go = gr.Button("Compare", variant="primary")
             with gr.Accordion("Other words for B, background, true mask", open=False):
