@@ -9,9 +9,6 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 TORCHVISION := $(shell grep '^torchvision==' requirements.txt)
 
 EXAMPLE = $(firstword $(sort $(wildcard assets/examples/*.jpg assets/examples/*.png assets/examples/*.webp)))
-# Each half keeps about one core busy; the app's tests are all in the first.
-HALF := tests/browser $(wildcard tests/test_[a-f]*.py tests/test_pr*.py)
-OTHER_HALF := $(filter-out $(HALF),$(wildcard tests/test_*.py))
 EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 
 export GRADIO_ANALYTICS_ENABLED = False
@@ -23,10 +20,8 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
 	$(BIN)/python app.py
 
-test: $(VENV)/.dev system  ## the whole test suite, in two halves at once
-	@$(BIN)/python -m pytest -q $(HALF) & half=$$!; \
-	$(BIN)/python -m pytest -q $(OTHER_HALF); other=$$?; \
-	wait $$half && exit $$other
+test: $(VENV)/.dev system  ## the whole test suite, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -46,8 +46,10 @@ class SSegConfig(PreTrainedConfig):
             training; 0: each region by itself. `merge_sharpness`: how alike they have to be.
         refine_clusters: K of the clusters of colour and place that masks are evened out over, in use
             (`sseg.inference.even_out`); 0: masks stay as the network gives them.
+        scales: long sides at which a picture is looked at in use, as shares of `image_size`, the first of them 1;
+            `mirrored`: at each also mirrored. Scores are the mean over these views.
         prompt: how a phrase is put to the text tower.
-        combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.class_scores`).
+        combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.mask_weights`).
     """
 
     model_type = "sseg"
@@ -80,6 +82,8 @@ class SSegConfig(PreTrainedConfig):
     merge_steps: int = 0
     merge_sharpness: float = 15.0
     refine_clusters: int = 0
+    scales: list | tuple = (1.0,)
+    mirrored: bool = False
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

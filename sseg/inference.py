@@ -107,19 +107,19 @@ def combine_scores(weights: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def class_scores(
-    mask_logits: Tensor, mask_embeddings: Tensor, text_embeddings: Tensor, scale, combine="soft", groups=None
+    weights: Tensor, mask_embeddings: Tensor, text_embeddings: Tensor, scale, groups: Tensor | None = None
 ) -> Tensor:
     """Probability of each class at each pixel: (C, h, w) in [0, 1].
 
     Sum over queries of mask weight x softmax over classes of scale x cosine (paper.md, 9.14).
 
     Args:
-        mask_logits: (N, h, w); mask_embeddings: (N, E) and text_embeddings: (T, E), both of unit length.
+        weights: (N, h, w) from `mask_weights`; mask_embeddings: (N, E) and text_embeddings: (T, E), of unit length.
         scale: one over the temperature.
-        combine: see `mask_weights`; groups: see `class_logits`.
+        groups: see `class_logits`.
     """
     logits, _ = class_logits(mask_embeddings, text_embeddings, scale, groups)
-    return combine_scores(mask_weights(mask_logits, combine), logits.softmax(1))
+    return combine_scores(weights, logits.softmax(1))
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:

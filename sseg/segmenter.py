@@ -31,15 +31,17 @@ _COLOURS = PixelFeatures()  # what masks are evened out by
 class Encoded:
     """A picture after the model: all that questions need."""
 
-    mask_logits: Tensor  # (N, h, w)
-    mask_embeddings: Tensor  # (N, E), unit length
-    known_logits: Tensor  # (N, V), scale x cosine with each text that the weights know
+    mask_logits: Tensor  # (N, h, w), the model's own segments
+    mask_weights: Tensor  # (M, h, w), how much each mask of every view says of each cell (`inference.mask_weights`)
+    mask_embeddings: Tensor  # (M, E), unit length; the first N belong to `mask_logits`
+    known_logits: Tensor  # (M, V), scale x cosine with each text that the weights know
     size: tuple[int, int]  # (H, W) of the picture
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return self.mask_logits.nbytes + self.mask_embeddings.nbytes + self.known_logits.nbytes
+        parts = (self.mask_logits, self.mask_weights, self.mask_embeddings, self.known_logits)
+        return sum(part.nbytes for part in parts)
 
 
 class Segmenter:
@@ -73,23 +75,35 @@ class Segmenter:
     # ---- pictures ------------------------------------------------------------------------------------------------
     @torch.inference_mode()
     def encode(self, image, sliding: bool = False, long_side: int | None = None) -> Encoded:
-        """Run the picture through the model, once for all questions.
+        """Run the picture through the model, once for all questions: in every view that the weights want.
 
         Args:
             image: what `images.read` takes; over 16 megapixels it is scaled down, labels then have that size.
-            sliding: look through overlapping square windows at up to twice the resolution, never beyond the
+            sliding: look once, through overlapping square windows at up to twice the resolution, never beyond the
                 picture's own: finds smaller things, takes several times longer.
             long_side: longer side for the model instead of the weights' own.
         """
         rgb = images.read(image)
         side = long_side or self.long_side
-        if sliding:
-            masks, embeddings = self._encode_windows(rgb, side)
-        else:
-            pixels = inference.resize(rgb, inference.target_size(*rgb.shape[:2], side), self.device)
-            masks, embeddings = (found[0] for found in self.run(pixels))
+        views = [self._encode_windows(rgb, side)] if sliding else self._encode_views(rgb, side)
+        own = views[0][0]
+        weights = [inference.mask_weights(masks, self.combine) / len(views) for masks, _ in views]
+        weights = torch.cat([inference.upsample(one, own.shape[1:]) for one in weights])
+        embeddings = torch.cat([found for _, found in views])
         known = embeddings @ self._known_embeddings.T * self.model.scale
-        return Encoded(masks, embeddings, known, rgb.shape[:2])
+        return Encoded(own, weights, embeddings, known, rgb.shape[:2])
+
+    def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
+        """Mask logits and embeddings of the picture at each scale, as it is and, where wanted, mirrored."""
+        views, mirrored = [], self.model.config.mirrored
+        for scale in self.model.config.scales:
+            size = inference.target_size(*rgb.shape[:2], round(scale * side))
+            pixels = inference.resize(rgb, size, self.device)
+            masks, embeddings = self.run(torch.cat([pixels, pixels.flip(3)]) if mirrored else pixels)
+            views.append((masks[0], embeddings[0]))
+            if mirrored:
+                views.append((masks[1].flip(2), embeddings[1]))
+        return views
 
     @torch.inference_mode()
     def run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,7 +229,7 @@ class Segmenter:
         if competitors:
             logits = torch.cat([logits, self._rival_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
         probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
-        weights = inference.mask_weights(encoded.mask_logits, self.combine)
+        weights = encoded.mask_weights
         shares = weights.mean((1, 2))[:, None] * probabilities
         counts = torch.zeros(len(texts), device=self.device).index_add(0, nearest.flatten(), shares.flatten())
         counts = dict(zip(texts, counts.tolist(), strict=True))
@@ -239,7 +253,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _words_at(self, encoded: Encoded, x: int, y: int, n: int) -> list[dict]:
-        weights = inference.at_pixel(inference.mask_weights(encoded.mask_logits, self.combine), x, y, encoded.size)
+        weights = inference.at_pixel(encoded.mask_weights, x, y, encoded.size)
         return self._best_words(weights @ encoded.known_logits.softmax(1), n)
 
     def _best_words(self, scores: Tensor, n: int) -> list[dict]:
@@ -273,7 +287,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _name(self, encoded: Encoded, query: np.ndarray, top: int) -> list[dict]:
-        probabilities = encoded.known_logits.softmax(1)  # (N, V)
+        probabilities = encoded.known_logits[: len(encoded.mask_logits)].softmax(1)  # (N, V)
         areas = np.bincount(query.ravel(), minlength=len(probabilities)) / query.size
         segments = []
         for i in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist():

@@ -1,7 +1,8 @@
 """S-Seg+: UperNet on a plain ViT, trained on S-Seg's own labels for a fixed list of categories (paper.md, section 8).
 
 Four levels from blocks at 1/4, 1/2, 3/4 and full depth, brought to strides 4, 8, 16, 32 as in MAE's segmentation (He et
-al. 2022; implus/mae_segmentation): for patches of 16 pixels that is 4, 2, 1 and 1/2 of the grid.
+al. 2022; implus/mae_segmentation): for patches of 16 pixels that is 4, 2, 1 and 1/2 of the grid. An encoder that has
+those strides by itself (the teacher's own, at the small size) may stand in the ViT's place, as in UperNet's own paper.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.upernet.modeling_upernet import UperNetHead
 
 from sseg import images, inference
@@ -27,8 +28,9 @@ class SelfTrainedConfig(PreTrainedConfig):
 
     Args:
         categories: a phrase each, synonyms joined by `|`, in the order of the logits.
-        backbone: {"name": "small-vit", ...arguments of SmallViT}, or {"name": a ViT of timm, ...} of whose weights
-            only the shape is taken: they come with the checkpoint.
+        backbone: {"name": "small-vit", ...arguments of SmallViT}; or {"name": a ViT of timm, ...}; or an encoder with
+            four feature maps at strides 4, 8, 16, 32 as in `SSegConfig.backbone`, {"model_type": "resnet", ...}. Only
+            its shape: the weights come with the checkpoint.
         head_width: channels of the UperNet head.
         image_size: longer side in pixels at which the weights see a picture.
         teacher: the weights whose labels these learned, as they were named.
@@ -59,11 +61,11 @@ class SelfTrainedModel(PreTrainedModel):
 
     def __init__(self, config: SelfTrainedConfig):
         super().__init__(config)
-        self.backbone, width, depth, patch = make_backbone(dict(config.backbone))
-        self.taps = [depth * (i + 1) // 4 - 1 for i in range(4)]
-        self.levels = nn.ModuleList(rescale(width, patch // stride, stride // patch) for stride in STRIDES)
+        self.backbone, widths, strides = make_backbone(dict(config.backbone))
+        steps = zip(widths, strides, STRIDES, strict=True)
+        self.levels = nn.ModuleList(rescale(width, has // needs, needs // has) for width, has, needs in steps)
         sizes = {"pool_scales": POOL_SCALES, "hidden_size": config.head_width, "num_labels": len(config.categories)}
-        self.head = UperNetHead(SimpleNamespace(**sizes), [width] * 4)
+        self.head = UperNetHead(SimpleNamespace(**sizes), widths)
         self.post_init()
 
     @torch.no_grad()
@@ -72,24 +74,36 @@ class SelfTrainedModel(PreTrainedModel):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Normalised pictures (B, 3, H, W), sides multiples of 32 -> logits (B, C, H / 4, W / 4)."""
-        planes = self.backbone.forward_intermediates(pixel_values, indices=self.taps, intermediates_only=True)
+        planes = self.planes(pixel_values)
         return self.head([level(plane) for level, plane in zip(self.levels, planes, strict=True)])
+
+    def planes(self, pixel_values: Tensor) -> list[Tensor]:
+        """Four feature maps of the backbone, as coarse as it makes them."""
+        if "model_type" in self.config.backbone:
+            return self.backbone(pixel_values).feature_maps
+        depth = len(self.backbone.blocks)
+        taps = [depth * (i + 1) // 4 - 1 for i in range(4)]
+        return self.backbone.forward_intermediates(pixel_values, indices=taps, intermediates_only=True)
 
     def save_pretrained(self, *args, **kwargs):
         """As transformers does it, with tensors under the names that this class has."""
         super().save_pretrained(*args, **{"save_original_format": False} | kwargs)
 
 
-def make_backbone(sizes: dict) -> tuple[nn.Module, int, int, int]:
-    """A ViT of these sizes with random weights, its width, depth and patch."""
+def make_backbone(sizes: dict) -> tuple[nn.Module, list[int], list[int]]:
+    """An encoder of these sizes with random weights, and the channels and strides of its four feature maps."""
+    if "model_type" in sizes:
+        sizes.setdefault("out_features", ["stage1", "stage2", "stage3", "stage4"])
+        encoder = AutoBackbone.from_config(AutoConfig.for_model(**sizes))
+        return encoder, list(encoder.channels), list(STRIDES)
     name = sizes.pop("name")
     if name == "small-vit":
         vit = SmallViT(**sizes)
-        return vit, vit.config["width"], vit.config["depth"], PATCH
+        return vit, [vit.config["width"]] * 4, [PATCH] * 4
     import timm
 
     vit = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **sizes)
-    return vit, vit.embed_dim, len(vit.blocks), vit.patch_embed.patch_size[0]
+    return vit, [vit.embed_dim] * 4, [vit.patch_embed.patch_size[0]] * 4
 
 
 def rescale(width: int, grow: int, shrink: int) -> nn.Module:
@@ -195,7 +209,7 @@ class SelfTrainedSegmenter:
             "weights": self.name,
             "device": str(self.device),
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "backbone": config.backbone["name"],
+            "backbone": config.backbone.get("name") or config.backbone["model_type"],
             "image_size": config.image_size,
             "teacher": config.teacher,
             "categories": self.categories,

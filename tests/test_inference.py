@@ -16,9 +16,13 @@ def logits(queries=7, h=9, w=11, seed=0):
     return 4 * torch.randn(queries, h, w, generator=torch.Generator().manual_seed(seed))
 
 
+def scores_of(masks, embeddings, texts, scale, combine="soft"):
+    return inference.class_scores(inference.mask_weights(masks, combine), embeddings, texts, scale)
+
+
 def test_scores_equal_the_formula_written_as_loops():
     masks, embeddings, texts, scale = logits(), unit(7, 5), unit(4, 5, seed=1), 9.0
-    scores = inference.class_scores(masks, embeddings, texts, scale)
+    scores = scores_of(masks, embeddings, texts, scale)
     for y, x, c in [(0, 0, 0), (3, 4, 2), (8, 10, 3)]:
         weights = [1 / (1 + np.exp(-masks[n, y, x].item())) for n in range(7)]
         expected = 0.0
@@ -30,26 +34,26 @@ def test_scores_equal_the_formula_written_as_loops():
 
 @pytest.mark.parametrize("combine", ["soft", "hard"])
 def test_scores_are_probabilities(combine):
-    scores = inference.class_scores(logits() + 3, unit(7, 5), unit(4, 5, seed=1), 30.0, combine)
+    scores = scores_of(logits() + 3, unit(7, 5), unit(4, 5, seed=1), 30.0, combine)
     assert scores.min() >= 0 and scores.sum(0).max() <= 1 + 1e-5
 
 
 def test_a_pixel_that_no_mask_claims_scores_near_zero():
-    scores = inference.class_scores(logits() - 40, unit(7, 5), unit(4, 5, seed=1), 9.0)
+    scores = scores_of(logits() - 40, unit(7, 5), unit(4, 5, seed=1), 9.0)
     assert scores.max() < 1e-6
 
 
 def test_hard_masks_give_each_pixel_the_probabilities_of_its_best_mask():
     masks, embeddings, texts = logits(), unit(7, 5), unit(4, 5, seed=1)
-    scores = inference.class_scores(masks, embeddings, texts, 9.0, "hard")
+    scores = scores_of(masks, embeddings, texts, 9.0, "hard")
     expected = (9.0 * embeddings @ texts.T).softmax(1)[masks.argmax(0)].permute(2, 0, 1)
     assert torch.allclose(scores, expected, atol=1e-6)
 
 
 def test_the_order_of_masks_does_not_matter():
     masks, embeddings, texts, order = logits(), unit(7, 5), unit(4, 5, seed=1), torch.randperm(7)
-    one = inference.class_scores(masks, embeddings, texts, 9.0)
-    other = inference.class_scores(masks[order], embeddings[order], texts, 9.0)
+    one = scores_of(masks, embeddings, texts, 9.0)
+    other = scores_of(masks[order], embeddings[order], texts, 9.0)
     assert torch.allclose(one, other, atol=1e-6)
 
 
@@ -73,7 +77,7 @@ def test_top_class_is_the_argmax_of_the_enlarged_scores(size, smooth, monkeypatc
     monkeypatch.setattr(inference, "_STRIP", 5000)  # several strips even here
     scores = torch.rand(40, 9, 11, generator=torch.Generator().manual_seed(1))
     if smooth:
-        scores = inference.class_scores(logits(12), unit(12, 5), unit(40, 5, seed=1), 30.0)
+        scores = scores_of(logits(12), unit(12, 5), unit(40, 5, seed=1), 30.0)
     best, value = inference.top_class(scores, size)
     enlarged = F.interpolate(scores[None], size=size, mode="bilinear")[0]
     assert best.shape == size and best.dtype == torch.int32 and value.dtype == torch.float32

@@ -84,13 +84,31 @@ def test_scores_are_the_formula_over_phrases_and_rivals(seg, asked):
     assert torch.allclose(out.coarse_scores, expected, atol=1e-5)
 
 
+def test_scores_are_the_mean_over_scales_and_mirror_images(tiny_weights, picture):
+    """Against pictures resized and mirrored by hand, each seen by weights that look once."""
+    once, more = (sseg.load(tiny_weights, device="cpu") for _ in range(2))
+    more.model.config.scales, more.model.config.mirrored = (1.0, 1.5), True
+    rgb, texts = np.asarray(picture), ["dog", "green stuff"]
+    expected = []
+    for side in (64, 96):
+        for turned in (rgb, rgb[:, ::-1]):
+            seen = once.ask(once.encode(turned.copy(), long_side=side), texts).coarse_scores
+            expected.append(inference.upsample(seen.flip(2) if turned is not rgb else seen, (16, 16)))
+    found = more.ask(more.encode(rgb), texts).coarse_scores
+    assert torch.allclose(found, torch.stack(expected).mean(0), atol=1e-5)
+    assert not torch.allclose(found, expected[0], atol=1e-3)
+    ids, sure, words = once.regions(once.encode(rgb))
+    found, how_sure, found_words = more.regions(more.encode(rgb))  # its own segments: of the picture as it is
+    assert np.array_equal(ids, found) and np.allclose(sure, how_sure, atol=1e-5) and words == found_words
+
+
 class WordModel(torch.nn.Module):
     """Two masks, left half and right half; each means one known word. Texts have a direction of their own each."""
 
     class config:
         image_size, combine, prompt, text_max_length, embed_dim = 64, "soft", "{}", 16, 8
         pixel_mean, pixel_std = (0.5,) * 3, (0.5,) * 3
-        refine_clusters = 0
+        refine_clusters, scales, mirrored = 0, (1.0,), False
 
     scale, device = torch.tensor(20.0), torch.device("cpu")
     words = ["dog", "grass", "sky", "cat", "puppy"]

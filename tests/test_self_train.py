@@ -114,6 +114,22 @@ def test_a_student_learns_what_its_teacher_says(recipe, tmp_path):
     assert (best[8:56, 4:24] == 1).mean() > 0.9 and (best[8:56, 40:60] == 0).mean() > 0.9
 
 
+def test_a_student_may_start_from_the_encoder_of_its_teacher(recipe, tiny_config, tiny_weights):
+    made = yaml.safe_load(recipe.read_text()) | {"init": "teacher"}
+    made["model"] |= {"backbone": tiny_config.backbone}
+    run = self_train.Run(made, resume=False)
+    theirs = self_train.encoder_of(sseg.load(tiny_weights, device="cpu").model)
+    ours = run.model.backbone.state_dict()
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    scales = {group["scale"] for group in run.optimizer.param_groups}
+    decay = made["optimizer"]["layer_decay"]
+    assert {round(scale, 6) for scale in scales} == {round(decay**below, 6) for below in range(6)}  # head ... stem
+    run.train_step()
+    made["model"]["backbone"] = tiny_config.backbone | {"embedding_size": 16}
+    with pytest.raises(SSegError, match="does not fit init: teacher"):
+        self_train.Run(made, resume=False)
+
+
 def test_what_is_unsure_is_ignored_by_the_chosen_rule():
     found = torch.tensor([[[0, 0, 0, 0], [1, 1, 2, 2]]]).byte()
     sure = torch.tensor([[[250, 200, 100, 50], [90, 60, 30, 20]]]).byte()

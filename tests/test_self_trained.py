@@ -66,10 +66,14 @@ def test_a_vit_of_timm_at_the_papers_shape_gives_strides_of_four(tmp_path):
     """Patches of 16 pixels, taps at 1/4 ... of the depth; any size of picture."""
     config = SelfTrainedConfig(categories=CATEGORIES, backbone={"name": "vit_tiny_patch16_224"}, head_width=8)
     model = SelfTrainedModel(config).eval()
-    assert model.taps == [2, 5, 8, 11]
     with torch.no_grad():
         pixels = torch.randn(1, 3, 64, 96)
-        planes = model.backbone.forward_intermediates(pixels, indices=model.taps, intermediates_only=True)
+        states = []
+        for block in (2, 5, 8, 11):
+            model.backbone.blocks[block].register_forward_hook(lambda *seen: states.append(seen[2]))
+        planes = model.planes(pixels)
+        for plane, state in zip(planes, states, strict=True):  # (1, C, h, w) of block states (1, 1 + hw, C)
+            assert torch.equal(plane.flatten(2).transpose(1, 2), state[:, 1:])
         levels = [tuple(level(plane).shape[2:]) for level, plane in zip(model.levels, planes, strict=True)]
         assert levels == [(16, 24), (8, 12), (4, 6), (2, 3)]
         before = model(pixels)
@@ -78,3 +82,19 @@ def test_a_vit_of_timm_at_the_papers_shape_gives_strides_of_four(tmp_path):
         again = checkpoint.load_model(tmp_path, SelfTrainedModel)(pixels)
     assert torch.allclose(before, again, atol=1e-6)
     assert json.loads((tmp_path / "config.json").read_text())["categories"] == CATEGORIES
+
+
+def test_an_encoder_with_strides_of_its_own_needs_no_rescaling(tmp_path):
+    """As UperNet's first paper has it; the small size takes the teacher's encoder."""
+    backbone = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}
+    backbone |= {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
+    model = SelfTrainedModel(SelfTrainedConfig(categories=CATEGORIES, backbone=backbone, head_width=8)).eval()
+    with torch.no_grad():
+        pixels = torch.randn(1, 3, 64, 96)
+        assert [tuple(plane.shape[1:]) for plane in model.planes(pixels)] == [
+            (8, 16, 24), (8, 8, 12), (16, 4, 6), (16, 2, 3)]  # fmt: skip
+        before = model(pixels)
+        assert before.shape == (1, 3, 16, 24)
+        model.save_pretrained(tmp_path)
+        assert torch.allclose(before, checkpoint.load_model(tmp_path, SelfTrainedModel)(pixels), atol=1e-6)
+    assert sseg.load(tmp_path, device="cpu").info()["backbone"] == "resnet"

@@ -10,6 +10,7 @@ second round is a run whose teacher is the first round's student. A killed run g
 """
 
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -53,7 +54,7 @@ class Run:
         config = SelfTrainedConfig(categories=self.categories, teacher=recipe["teacher"], **recipe["model"])
         self.model = SelfTrainedModel(config)
         if recipe["init"] and not resume:
-            start_backbone(self.model, recipe["init"])
+            start_backbone(self.model, recipe)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
@@ -142,27 +143,42 @@ class Run:
         self.seconds = float(flat["seconds"])
 
 
-def start_backbone(model: SelfTrainedModel, weights: str) -> None:
-    """Take the backbone's tensors: "features-mini" (bundled) for the small ViT, else those of a ViT of timm."""
-    if weights == "features-mini":
-        tensors = load_file(WEIGHTS / weights / "model.safetensors")
+def start_backbone(model: SelfTrainedModel, recipe: dict) -> None:
+    """Take the backbone's tensors: "features-mini" (bundled) for the small ViT, "teacher" for an encoder of the shape
+    of the teacher's own, else those of a ViT of timm."""
+    start = recipe["init"]
+    if start == "features-mini":
+        tensors = load_file(WEIGHTS / start / "model.safetensors")
+    elif start == "teacher":
+        tensors = encoder_of(sseg.load(recipe["teacher"], device="cpu").model)
     else:
         import timm
 
-        tensors = timm.create_model(weights, pretrained=True, num_classes=0, dynamic_img_size=True).state_dict()
+        tensors = timm.create_model(start, pretrained=True, num_classes=0, dynamic_img_size=True).state_dict()
     try:
         model.backbone.load_state_dict(tensors)
     except RuntimeError:
-        raise SSegError(f"The recipe's model.backbone does not fit init: {weights}; take its sizes.") from None
+        raise SSegError(f"The recipe's model.backbone does not fit init: {start}; take its sizes.") from None
+
+
+def encoder_of(model) -> dict[str, Tensor]:
+    """Tensors of the image encoder of S-Seg, or of a student that teaches a second round."""
+    encoder = model.backbone if isinstance(model, SelfTrainedModel) else model.segmenter.pixel_level_module.encoder
+    return encoder.state_dict()
+
+
+BLOCK = re.compile(r"backbone\.(?:blocks|encoder\.stages)\.(\d+)\.")  # of a ViT; of a ResNet or Swin
 
 
 def make_optimizer(model: SelfTrainedModel, recipe: dict) -> torch.optim.AdamW:
     """AdamW; block i of the backbone learns at layer_decay^(depth - i) of the rate (BEiT, MAE); no decay on vectors."""
-    depth, groups = len(model.backbone.blocks), []
-    for name, parameter in model.named_parameters():
+    named = dict(model.named_parameters())
+    blocks = {name: int(found[1]) for name in named if (found := BLOCK.match(name))}
+    depth, groups = max(blocks.values()) + 1, []
+    for name, parameter in named.items():
         below = 0
-        if name.startswith("backbone.blocks."):
-            below = depth - int(name.split(".")[2])
+        if name in blocks:
+            below = depth - blocks[name]
         elif name.startswith("backbone."):
             below = depth + 1 if "norm" not in name.split(".")[1] else 0
         decay = recipe["weight_decay"] if parameter.ndim > 1 else 0.0

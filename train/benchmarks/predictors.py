@@ -74,8 +74,8 @@ class Predictor:
         place = torch.full((count,), -1, device=self.owners.device)
         place[chosen.to(place.device)] = torch.arange(len(chosen), device=place.device)
         place = place[self.owners]  # (T,) among the chosen
-        scores = inference.class_scores(enc.mask_logits, enc.mask_embeddings, self.texts[place >= 0],
-                                        self.segmenter.model.scale, self.segmenter.combine, place[place >= 0])
+        scores = inference.class_scores(enc.mask_weights, enc.mask_embeddings, self.texts[place >= 0],
+                                        self.segmenter.model.scale, place[place >= 0])
         best, _ = inference.top_class(scores, image.shape[:2])
         return chosen[best.cpu().long()].numpy().astype(np.int32)
 
