@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.data.fragments import MOST, draw, fragments, numbered
+from train.data.fragments import MOST, common, draw, fragments, numbered, others
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,12 @@ def test_numbers_mean_the_same_in_every_batch():
     assert all((owned[i // 2] == phrases[i]).sum() == 1 for i in range(4))  # what is drawn is owned
     other, _ = numbered(*draw(["the cat"], 1, seed=9))
     assert torch.isin(other, owned[0]).all()
+
+
+def test_known_phrases_are_those_of_several_captions_and_others_leaves_the_chosen_out():
+    captions = ["a dog on the grass", "two cats on the grass", "a dog", "a cat", "grass #1"]
+    known = common(captions)
+    assert known == ["dog", "grass"] and "cats" in common(captions, 1)
+    assert others(known, ["dog"], 9, seed=0) == ["grass"]
+    some = others(list("abcdefgh"), [], 3, seed=4)
+    assert len(set(some)) == 3 and some == others(list("abcdefgh"), [], 3, seed=4) != others(list("abcdefgh"), [], 3, 5)

@@ -92,8 +92,9 @@ def contrastive_loss(similarity: Tensor, scale: Tensor) -> Tensor:
 
 
 def phrase_loss(
-    regions: Tensor, texts: Tensor, phrases: Tensor, owned: Tensor, scale: Tensor, counted: Tensor | None = None
-) -> Tensor:
+    regions: Tensor, texts: Tensor, phrases: Tensor, owned: Tensor, scale: Tensor,
+    counted: Tensor | None = None, rivals: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Regions and the phrases of captions, each found among the other's: the mean of two negative log likelihoods.
 
     A caption's phrase comes from one of its picture's regions, nobody says which: P(phrase | picture) is the mean over
@@ -107,11 +108,16 @@ def phrase_loss(
         phrases: (P,) int64, the same number for the same text.
         owned: (B, F) int64, all phrases of each picture's caption, filled up with -1; each drawn phrase is owned.
         counted: (B, N) bool, regions to leave out are False.
+        rivals: (R, E) of unit length, more phrases that a region might be given, none of them drawn: in use a region
+            is told apart from every known phrase, of which a batch holds few.
     """
     logits = torch.einsum("bne,pe->bnp", regions, texts) * scale
     positive = (owned[:, :, None] == phrases).any(1)  # (B, P)
     copies = (phrases[:, None] == phrases).sum(1)  # (P,)
-    names = logits - (logits - copies.log()).logsumexp(2, keepdim=True)  # (B, N, P) log P(phrase | region)
+    compete = logits - copies.log()
+    if rivals is not None:
+        compete = torch.cat([compete, torch.einsum("bne,re->bnr", regions, rivals) * scale], 2)  # (B, N, P + R)
+    names = logits - compete.logsumexp(2, keepdim=True)  # (B, N, P) log P(phrase | region)
     if counted is not None:
         logits, names = (x.masked_fill(~counted.bool()[..., None], -torch.inf) for x in (logits, names))
     regions_each = names.shape[1] if counted is None else counted.sum(1, keepdim=True).clamp(min=1)

@@ -29,7 +29,7 @@ from sseg.pseudo_masks import pseudo_masks
 from sseg.text import load_tokenizer, tokenize
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
-from train.data.fragments import draw, numbered
+from train.data.fragments import common, draw, numbered, others
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
@@ -55,6 +55,7 @@ class Run:
             raise SSegError(f"pseudo_masks.cell {self.cell} must be a multiple of 4 that divides the stages' sizes.")
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         self.tokenizer = self.open_tokenizer(resume)
+        self.phrases = common(self.pairs.sample_captions(20_000)) if recipe["loss"].get("rivals") else []
         config = model_config(recipe, self.tokenizer)
         torch.manual_seed(recipe["seed"])
         self.model = SSegModel(config)
@@ -101,7 +102,8 @@ class Run:
                 self.mask_bare(ids, pixels, stage["k"], seed)
             values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
             drawn, owned = draw(captions, weights["phrases_each"], seed) if weights["phrases"] else ([], [])
-            written = [captions, drawn] if drawn else [captions]
+            rivals = others(self.phrases, drawn, weights["rivals"], self.step) if self.phrases else []
+            written = [one for one in (captions, drawn, rivals) if one]
             image, (texts, *phrases) = self.towers(values, *map(self.tokens, written))
 
         shape = mask_loss(image.layer_mask_logits, ids, stage["k"], weights["focal"])
@@ -112,7 +114,7 @@ class Run:
         naming = torch.zeros_like(meaning)
         if drawn:
             numbers = (gather(n.to(self.device)) for n in numbered(drawn, owned))
-            naming = phrase_loss(regions, gather(*phrases), *numbers, self.model.scale, counted)
+            naming = phrase_loss(regions, gather(phrases[0]), *numbers, self.model.scale, counted, *phrases[1:])
         loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
         loss = loss + weights["phrases"] * naming
         self.update(loss)

@@ -8,6 +8,7 @@ ball today") is noise of the kind that captions have anyway.
 import random
 import re
 import zlib
+from collections import Counter
 
 import torch
 
@@ -69,6 +70,17 @@ def draw(captions: list[str], n: int, seed: int) -> tuple[list[str], list[list[s
     every = [(fragments(caption) or [caption.lower()])[:MOST] for caption in captions]
     chosen = [phrase for own in every for phrase in (rng.sample(own, n) if len(own) >= n else rng.choices(own, k=n))]
     return chosen, every
+
+
+def common(captions: list[str], least: int = 2) -> list[str]:
+    """Phrases that occur at least so often, in the order of the alphabet."""
+    counts = Counter(phrase for caption in captions for phrase in fragments(caption))
+    return sorted(phrase for phrase, count in counts.items() if count >= least)
+
+
+def others(known: list[str], chosen: list[str], n: int, seed: int) -> list[str]:
+    """At most n of the known phrases that were not chosen."""
+    return sorted(set(random.Random(seed).sample(known, min(n, len(known)))) - set(chosen))
 
 
 def numbered(chosen: list[str], every: list[list[str]]) -> tuple[torch.Tensor, torch.Tensor]:
