@@ -5,6 +5,8 @@ from scipy.ndimage import maximum_filter, minimum_filter
 
 from sseg.errors import SSegError
 
+_MATRIX = 512  # most classes whose pairs are counted in one matrix
+
 
 class StreamingIoU:
     """Intersections and unions summed over a whole set, as mmsegmentation's IoUMetric does.
@@ -35,12 +37,27 @@ class StreamingIoU:
         if true.size and (true.min() < 0 or true.max() >= self.num_classes):
             raise SSegError(f"True labels run from {true.min()} to {true.max()}, but there are only "
                             f"{self.num_classes} classes: give the id to ignore, or all class names.")
+        if pred.size and (pred.min() < 0 or pred.max() >= self.num_classes):
+            pred = np.where((pred < 0) | (pred >= self.num_classes), self.num_classes, pred)
+        if self.num_classes <= _MATRIX:
+            self._count_together(pred, true)
+            return
         self.true += self._count(true)
         self.intersection += self._count(true[pred == true])
-        self.predicted += self._count(pred[(pred >= 0) & (pred < self.num_classes)])
+        self.predicted += self._count(pred)
+
+    def _count_together(self, pred, true):
+        """All three from one count of pairs: twice as fast, as long as there are few pairs."""
+        classes = self.num_classes
+        pairs = np.bincount(true.astype(np.int64) * (classes + 1) + pred, minlength=classes * (classes + 1))
+        pairs = pairs.reshape(classes, classes + 1)  # the last column: predictions that are no class
+        self.true += pairs.sum(1)
+        self.intersection += pairs.diagonal()
+        self.predicted += pairs[:, :classes].sum(0)
 
     def _count(self, labels):
-        return np.bincount(labels, minlength=self.num_classes)
+        """Pixels of each class; those beyond the classes are left out."""
+        return np.bincount(labels, minlength=self.num_classes)[: self.num_classes]
 
     def merge(self, other):
         """Add the counts of another metric over the same classes."""
