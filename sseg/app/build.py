@@ -50,21 +50,27 @@ class StatusLine(gr.HTML):
 def build(segmenter, weights) -> gr.Blocks:
     """The app as Gradio Blocks, for what `weights.load` returns; start it with `launch(**options())`."""
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # big pictures are scaled down
-    service = Service(segmenter)
+    service = Service(segmenter, weights.name)
     with gr.Blocks(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
-        StatusLine(live_weights.status(segmenter, weights))
+        status = StatusLine(live_weights.status(segmenter, weights))
         with gr.Tabs(selected=SEGMENT) as tabs:
             with gr.Tab("Segment", id=SEGMENT) as first:
-                picture = segment.add(service, weights.loadable)
+                picture, chosen = segment.add(service, weights.loadable)
             with gr.Tab("Pseudo-masks", id=PSEUDO_MASKS) as second:
                 pseudo_masks.add(service, second, picture)
             with gr.Tab("Compare", id=COMPARE) as third:
-                compare.add(service, third, weights.name, picture)
+                compare.add(service, third, picture)
         for tab in (first, second, third):
             tab.select(None, None, None, js=_ADDRESS % tab.id)
         page.load(_asked_tab, None, tabs, api_visibility="private", show_progress="hidden")
         with gr.Accordion("About these weights", open=False):
-            gr.Markdown(live_weights.card(weights))
+            card = gr.Markdown(live_weights.card(weights))
+
+        def tell(name):
+            now = weights if name == weights.name else live_weights.find(name)
+            return live_weights.status(service.call(service.loaded, name), now), live_weights.card(now)
+
+        chosen.change(tell, chosen, [status, card], show_progress="hidden", api_visibility="private")
     page.queue(max_size=32)
     return page
 

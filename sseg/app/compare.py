@@ -17,12 +17,9 @@ WITHOUT = (
 WITH = "A is S-Seg, asked by words. B is S-Seg+, a student that learned S-Seg's own labels for a fixed list."
 
 
-def add(service: Service, tab: gr.Tab, live: str, other_picture) -> None:
-    """Build the tab inside the current Blocks; the picture chosen on the first tab is taken over when this one opens.
-
-    live: name of the page's weights.
-    """
-    compared, shown = Compared(service, live), examples.load()
+def add(service: Service, tab: gr.Tab, other_picture) -> None:
+    """Build the tab inside the current Blocks; it takes over the picture of the first tab when it opens."""
+    compared, shown, live = Compared(service), examples.load(), service.live
     student = next(iter(compared.students), None)
     with gr.Row(elem_classes="sseg-columns"):
         with gr.Column(scale=7, elem_classes="sseg-left"):

@@ -6,7 +6,6 @@ import time
 import numpy as np
 from PIL import Image
 
-import sseg
 from sseg import checkpoint, images
 from sseg.app.service import Recent, Service, check_words
 from sseg.app.viewer import pack_ids
@@ -20,16 +19,15 @@ MOST_FLIPS = 8
 class Compared:
     """Weights by the name that the tab shows; those that are live are the page's own."""
 
-    def __init__(self, service: Service, live: str):
-        self.service, self.live = service, live
-        self._loaded = {live: service.segmenter}
+    def __init__(self, service: Service):
+        self.service = service
         self._encoded = Recent(lambda held: len(held) <= HELD)
         self._runs = itertools.count()
 
     @property
     def names(self) -> list[str]:
         """All weights that can stand on a side: the live ones and those that are bundled."""
-        return list(dict.fromkeys([self.live, *checkpoint.bundled(), *self.students]))
+        return list(dict.fromkeys([*self.service.names, *self.students]))
 
     @property
     def students(self) -> list[str]:
@@ -42,12 +40,10 @@ class Compared:
         return next((one.categories for one in reversed(found) if hasattr(one, "categories")), None)
 
     def segmenter(self, name: str):
-        """The weights of that name, loaded once. SSegError for others: a page must not load what strangers type."""
+        """The weights of that name. SSegError for others: a page must not load what strangers type."""
         if name not in self.names:
             raise SSegError(f'"{name}" cannot be compared here: choose one of {", ".join(self.names)}.')
-        if name not in self._loaded:
-            self._loaded[name] = sseg.load(name, self.service.segmenter.device)
-        return self._loaded[name]
+        return self.service.loaded(name)
 
     def make(self, path, a, b, words, other_words, background, truth, at_stage=lambda stage: None):
         """Viewer data and JSON of a picture file.
@@ -72,7 +68,7 @@ class Compared:
         return self._view(held, compared, answers, report, time.perf_counter() - start), report
 
     def _encode(self, held, name):
-        if name == self.live:
+        if name == self.service.live:
             return held.encoded
         found = self._encoded.find((held.key, name))
         if found is None:

@@ -11,6 +11,7 @@ from sseg.paths import ASSETS
 
 # Photographs that the installed gradio carries: used from there, never copied.
 _PHOTOS = Path(gr.__file__).parent / "media_assets" / "images"
+PHOTO_WEIGHTS = "mini-photos"  # bundled; the page's own weights, where they are not
 PHOTO_WORDS = {
     "lion.jpg": "lion, rock|stone",
     "cheetah.jpg": "cheetah|leopard, sand|ground",
@@ -39,6 +40,7 @@ fill();
 class Example:
     path: str
     words: str
+    weights: str = ""  # that suit it, if the page has them
 
 
 def load() -> list[Example]:
@@ -46,9 +48,9 @@ def load() -> list[Example]:
     folder = ASSETS / "examples"
     listing = folder / "examples.json"
     scenes = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() else []
-    found = [(folder / one["file"], one["words"]) for one in scenes]
-    found += [(_PHOTOS / name, words) for name, words in PHOTO_WORDS.items()]
-    return [Example(str(path), words) for path, words in found if path.is_file()]
+    found = [(folder / one["file"], one["words"], "") for one in scenes]
+    found += [(_PHOTOS / name, words, PHOTO_WEIGHTS) for name, words in PHOTO_WORDS.items()]
+    return [Example(str(path), words, weights) for path, words, weights in found if path.is_file()]
 
 
 class _StripExample(GradioModel):

@@ -167,13 +167,13 @@ function codes(v) {
   return [
     ['Python', `import sseg
 
-result = sseg.load(${text(props.weights)})(${text(v.name)}, ${text(v.words)}, background=${bg})
+result = sseg.load(${text(v.weights === props.live ? props.weights : v.weights)})(${text(v.name)}, ${text(v.words)}, background=${bg})
 print(result.to_json())`],
     ['gradio_client', `from gradio_client import Client, handle_file
 
 view, found = Client(${text(url)}).predict(
-    handle_file(${text(v.name)}), ${text(v.words)}, ${bg}, api_name="/segment")
+    handle_file(${text(v.name)}), ${text(v.words)}, ${bg}, ${text(v.weights)}, api_name="/segment")
 print(found)`],
-    ['curl', curl(v.name, 'segment', [PATH_AS_FILE, v.words, Number(bg)])],
+    ['curl', curl(v.name, 'segment', [PATH_AS_FILE, v.words, Number(bg), v.weights])],
   ];
 }

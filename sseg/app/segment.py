@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from sseg import checkpoint
 from sseg.app import examples, failures, pictures
 from sseg.app.running import watched
 from sseg.app.service import Service
@@ -17,8 +18,11 @@ PRESETS = {
 }
 
 
-def add(service: Service, weights: str) -> gr.Image:
-    """Build the tab inside the current Blocks; returns its picture. `weights`: the name that code on the page loads."""
+def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
+    """Build the tab inside the current Blocks; returns its picture and the choice of weights.
+
+    loadable: what code on the page writes for the live weights.
+    """
     shown = examples.load()
     first = shown[0] if shown else None
     value, report = service.call(service.segment, first.path, first.words, BACKGROUND) if first else (None, None)
@@ -43,7 +47,8 @@ def add(service: Service, weights: str) -> gr.Image:
                 value,
                 label="view",
                 panel="sseg-found",
-                weights=weights,
+                weights=loadable,
+                live=service.live,
                 server_functions=[failures.for_page(one) for one in (explain, heat, unnamed, file)],
                 elem_classes="sseg-viewer",
             )
@@ -61,6 +66,8 @@ def add(service: Service, weights: str) -> gr.Image:
             with gr.Row(elem_classes="sseg-presets"):
                 again = gr.Button("This example", size="sm", visible=bool(first))
                 presets = {name: gr.Button(name, size="sm") for name in PRESETS}
+            weights = gr.Radio(service.names, value=service.live, label="Weights", info=_advice(service.names),
+                               visible=len(service.names) > 1, elem_classes="sseg-weights")  # fmt: skip
             go = gr.Button("Segment", variant="primary")
             gr.HTML('<div id="sseg-found"></div>')
 
@@ -73,24 +80,25 @@ def add(service: Service, weights: str) -> gr.Image:
     run = _runner(service)
     queue = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
     private = {**queue, "api_visibility": "private"}
-    runs = [gr.on([go.click, words.submit], run, [picture, words, background], outputs, api_name="segment", **queue)]
+    question = [picture, words, background, weights]
+    runs = [gr.on([go.click, words.submit], run, question, outputs, api_name="segment", **queue)]
 
-    def run_on_new(path, phrases, background):
+    def run_on_new(path, phrases, background, weights):
         if path is None:
             yield gr.update(value=None, stage="", error=""), None, ""
         else:
-            yield from run(path, phrases, background)
+            yield from run(path, phrases, background, weights)
 
     def again_runs(event):
-        runs.append(event.then(run, [picture, words, background], outputs, **private))
+        runs.append(event.then(run, question, outputs, **private))
 
     def choose(event: gr.EventData):
         one = shown[event.index]
-        return one.path, one.words, one.words, gr.update(visible=True)
+        return one.path, one.words, one.words, gr.update(visible=True), _weights_for(one, service)
 
     own = picture.input(lambda: gr.update(visible=False), None, again, show_progress="hidden", api_visibility="private")
-    runs.append(own.then(run_on_new, [picture, words, background], outputs, **private))
-    again_runs(thumbs.choose(choose, None, [picture, words, example_words, again], **private))
+    runs += [event(run_on_new, question, outputs, **private) for event in (own.then, weights.input)]
+    again_runs(thumbs.choose(choose, None, [picture, words, example_words, again, weights], **private))
     again_runs(again.click(lambda phrases: phrases, example_words, words, **private))
     for name, button in presets.items():
         again_runs(button.click(lambda phrases=PRESETS[name]: phrases, None, words, **private))
@@ -101,7 +109,17 @@ def add(service: Service, weights: str) -> gr.Image:
     again_runs(viewer.reword(reword, words, words, **private))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
     _add_api(service, words, background, viewer, found, last, queue)
-    return picture
+    return picture, weights
+
+
+def _weights_for(example, service: Service) -> str:
+    """The weights that suit an example; a page with weights of its own shows what those can."""
+    bundled = checkpoint.bundled()
+    return example.weights if service.live in bundled and example.weights in bundled else service.live
+
+
+def _advice(names: list[str]) -> str | None:
+    return f"For photographs take {examples.PHOTO_WEIGHTS}." if examples.PHOTO_WEIGHTS in names else None
 
 
 def _add_api(service, words, background, viewer, found, last, queue):
@@ -130,11 +148,11 @@ def _add_api(service, words, background, viewer, found, last, queue):
 def _runner(service):
     """The generator behind the Segment button: stages while it runs; stops at the next stage when it is closed."""
 
-    def run(picture, phrases, background):
+    def run(picture, phrases, background, weights=None):
         """Segment a picture file by free phrases: what the viewer shows, and JSON with areas and COCO RLE."""
 
         def body(this):
-            view, report = yield from this.job(service.submit, service.segment, picture, phrases, background)
+            view, report = yield from this.job(service.submit, service.segment, picture, phrases, background, weights)
             yield view, report, view["key"]  # plain, for API clients; the viewer ends its stage when a value arrives
 
         yield from watched(body, outputs=3)

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sseg import images
+import sseg
+from sseg import checkpoint, images
 from sseg.app.viewer import pack_ids
 from sseg.errors import SSegError
 from sseg.phrases import parse
@@ -34,10 +35,11 @@ NAMES_PER_REGION = 3
 
 @dataclass
 class Held:
-    """One encoded picture."""
+    """One picture, encoded by some weights."""
 
     key: str
     name: str
+    weights: str
     rgb: np.ndarray  # (H, W, 3) uint8
     encoded: object
     reduced_from: tuple[int, int] | None  # width and height of the file, if it was scaled down
@@ -107,10 +109,14 @@ class Recent(OrderedDict):
 
 
 class Service:
-    """The model behind the page. Every method that runs it goes through `submit`, one thread."""
+    """The models behind the page. Every method that runs one goes through `submit`, one thread.
 
-    def __init__(self, segmenter):
-        self.segmenter = segmenter
+    `live`: name of the weights that the page began with; the bundled ones can be chosen instead.
+    """
+
+    def __init__(self, segmenter, live: str = ""):
+        self.segmenter, self.live = segmenter, live or segmenter.name
+        self._loaded = {self.live: segmenter}
         self._pool = ThreadPoolExecutor(1, "model")
         self._held = Recent(lambda held: sum(one.nbytes for one in held) <= HELD_BYTES)
         self._runs = itertools.count()
@@ -122,22 +128,39 @@ class Service:
     def call(self, work, *args, **kw):
         return self.submit(work, *args, **kw).result()
 
+    @property
+    def names(self) -> list[str]:
+        """Weights that answer to free words: the live ones and those that are bundled."""
+        return list(dict.fromkeys([self.live, *checkpoint.bundled()]))
+
+    def loaded(self, name: str):
+        """The weights of that name, loaded once; the caller says which names are allowed."""
+        if name not in self._loaded:
+            self._loaded[name] = sseg.load(name, self.segmenter.device)
+        return self._loaded[name]
+
     # ---- pictures and answers: called in the model's thread -----------------------------------------------------
-    def hold(self, path, at_stage=lambda stage: None) -> tuple[Held, float]:
-        """The encoded picture of a file and the seconds that encoding took now (0 if it was held already)."""
+    def hold(self, path, at_stage=lambda stage: None, weights: str | None = None) -> tuple[Held, float]:
+        """The encoded picture of a file and the seconds that encoding took now (0 if it was held already).
+
+        SSegError for weights that are not in `names`: a page must not load what strangers type.
+        """
         if not path:
             raise SSegError("There is no picture yet: drop one, paste one, or pick an example.")
+        weights = weights or self.live
+        if weights not in self.names:
+            raise SSegError(f'"{weights}" are no weights of this page: choose one of {", ".join(self.names)}.')
         at_stage("Reading the picture")
-        key = picture_key(path)
+        key = picture_key(path) if weights == self.live else f"{picture_key(path)}-{weights}"
         held = self._held.find(key)
         if held:
             return held, 0.0
         rgb = images.read(path, max_pixels=VIEW_PIXELS)
         at_stage("Finding regions")
         start = time.perf_counter()
-        encoded = self.segmenter.encode(rgb)
+        encoded = self.loaded(weights).encode(rgb)
         seconds = time.perf_counter() - start
-        held = Held(key, Path(path).name, rgb, encoded, _reduced_from(path, rgb))
+        held = Held(key, Path(path).name, weights, rgb, encoded, _reduced_from(path, rgb))
         self._held.keep(key, held)
         return held, seconds
 
@@ -153,15 +176,15 @@ class Service:
         result = self._answers.find(question)
         if result is None:
             check_words(words)
-            result = self.segmenter.ask(held.encoded, words, background=0.0)
+            result = self.loaded(held.weights).ask(held.encoded, words, background=0.0)
             self._answers.keep(question, result)
         return result
 
     # ---- what the page shows -------------------------------------------------------------------------------------
-    def segment(self, path, words, background=BACKGROUND, at_stage=lambda stage: None):
+    def segment(self, path, words, background=BACKGROUND, weights=None, at_stage=lambda stage: None):
         """Viewer data and JSON of a picture file; see `view` and `report`."""
         check_words(words)
-        held, seconds = self.hold(path, at_stage)
+        held, seconds = self.hold(path, at_stage, weights)
         at_stage("Naming regions")
         return self.show(held, words, background, seconds)
 
@@ -181,7 +204,7 @@ class Service:
         colors = images.colors(len(result.phrases)).tolist()
         segments = []
         for i, (phrase, known) in enumerate(zip(result.phrases, result.known, strict=True)):
-            near = [] if known else self.segmenter.nearest_known(phrase, 3)
+            near = [] if known else self.loaded(held.weights).nearest_known(phrase, 3)
             segments.append(
                 {"id": i + 1, "phrase": phrase, "color": colors[i], "known": known, "near": near,
                  "winner": result.winners[i]}
@@ -194,13 +217,14 @@ class Service:
             "words": words,
             "background": float(background),
             "name": held.name,
+            "weights": held.weights,
             "note": note,
             "run": next(self._runs),
         }
 
     def report(self, held, words, background) -> dict:
         """The answer at a threshold as JSON: what `Segmentation.to_json` says, with the picture's key and name."""
-        result = self.segmenter.ask(held.encoded, words, background=float(background))
+        result = self.loaded(held.weights).ask(held.encoded, words, background=float(background))
         return {"picture": held.key, "name": held.name, **result.to_json()}
 
     def explain(self, key, words, x, y, n=5) -> dict:
@@ -221,7 +245,7 @@ class Service:
     def unnamed(self, key) -> dict:
         """The model's own regions as an id picture, each with the words that it knows best for it."""
         held = self.find(key)
-        ids, confidence, words = self.segmenter.regions(held.encoded, NAMES_PER_REGION)
+        ids, confidence, words = self.loaded(held.weights).regions(held.encoded, NAMES_PER_REGION)
         colors = images.colors(len(words)).tolist()
         segments = [
             {"id": i + 1, "phrase": ", ".join(best) or f"region {i + 1}", "color": colors[i]}
@@ -235,6 +259,6 @@ class Service:
         if kind == "json":
             data, mime, ending = json.dumps(self.report(held, words, background)).encode(), "application/json", ".json"
         else:
-            result = self.segmenter.ask(held.encoded, words, background=float(background))
+            result = self.loaded(held.weights).ask(held.encoded, words, background=float(background))
             data, mime, ending = result.id_png(), "image/png", "-ids.png"
         return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}

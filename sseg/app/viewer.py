@@ -34,6 +34,7 @@ class SegmentData(ViewerData):
 
     words: str  # as typed
     background: float  # share of the scale 0..1 below which a pixel counts as background
+    weights: str  # name of those that answered
 
 
 class ClusterData(ViewerData):
@@ -82,7 +83,8 @@ class Viewer(gr.HTML):
 
     Value: None, or a dict with the fields of the data model, where files are PIL pictures or `Saved` ones. Properties
     besides the value: `panel`, the id of the element that receives the legend and what goes with it; `weights`, a name
-    for the code texts; `stage`, what is running now ("" for nothing); `error`, one sentence or "".
+    for the code texts, of the weights that are `live`; `stage`, what is running now ("" for nothing); `error`, one
+    sentence or "".
     """
 
     data_model = ViewerData
@@ -94,9 +96,9 @@ class Viewer(gr.HTML):
     thing = "segment"  # what a row of the legend is
     files = {"image": "webp", "mask": "png"}  # fields that are pictures
 
-    def __init__(self, value=None, *, panel="", weights="", stage="", error="", **kw):
+    def __init__(self, value=None, *, panel="", weights="", live="", stage="", error="", **kw):
         # attributes, because gradio reads its configuration by name, and takes a name quoted in the script for an event
-        self.panel, self.weights, self.stage, self.error = panel, weights, stage, error
+        self.panel, self.weights, self.live, self.stage, self.error = panel, weights, live, stage, error
         # in the script, because a page that is told of a change before it shows the component forgets the properties
         setup = {"panel": panel, "controls": self.controls, "columns": self.columns, "thing": self.thing}
         scripts = "".join(map(text, (*SCRIPTS, *self.scripts)))
@@ -107,6 +109,7 @@ class Viewer(gr.HTML):
             js_on_load=f"const setup = {json.dumps(setup)};\n{scripts}\nstart();",
             apply_default_css=False,
             weights=weights,
+            live=live,
             stage=stage,
             error=error,
             **kw,

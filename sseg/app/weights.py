@@ -29,16 +29,20 @@ class Weights:
 
 def load(name: str):
     """Segmenter and `Weights`; the Hub, if it is needed, is asked once. SSegError as in `sseg.load`."""
-    folder = checkpoint.resolve(name)
-    segmenter = sseg.load(folder)
-    if name in checkpoint.bundled():
-        weights = Weights(name, "bundled", folder)
-    elif Path(name).expanduser().is_dir():
-        weights = Weights(folder.resolve().name, "folder", folder)
-    else:
-        weights = Weights(name, "Hugging Face Hub", folder)
+    weights = find(name)
+    segmenter = sseg.load(weights.folder)
     segmenter.name = weights.name
     return segmenter, weights
+
+
+def find(name: str) -> Weights:
+    """Where those weights are. SSegError as in `sseg.load`."""
+    folder = checkpoint.resolve(name)
+    if name in checkpoint.bundled():
+        return Weights(name, "bundled", folder)
+    if Path(name).expanduser().is_dir():
+        return Weights(folder.resolve().name, "folder", folder)
+    return Weights(name, "Hugging Face Hub", folder)
 
 
 def status(segmenter, weights: Weights) -> dict:

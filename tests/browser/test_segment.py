@@ -67,6 +67,24 @@ def test_first_visit_pick_an_example_ask_other_words_and_save_the_mask(page):
     assert download.value.suggested_filename == "scene-2-ids.png"
 
 
+def test_a_photograph_is_shown_with_weights_for_photographs_and_others_can_be_chosen(page):
+    number, lion = next((i, one) for i, one in enumerate(examples.load()) if one.path.endswith("lion.jpg"))
+    page.locator(".sseg-examples button").nth(number).click()
+    legend_holds(page, "lion")
+    chosen = page.locator(".sseg-weights")
+    assert chosen.get_by_label("mini-photos").is_checked()
+    page.wait_for_function("document.querySelector('.sseg-top summary').textContent.includes('mini-photos')")
+    page.locator(".svp-code summary").click()
+    code = page.locator(".svp-code pre").first
+    assert 'sseg.load("mini-photos")' in code.inner_text()
+
+    before = page.locator(".sv-note").inner_text()
+    chosen.get_by_label("mini", exact=True).check()
+    page.wait_for_function("before => document.querySelector('.sv-note').textContent !== before", arg=before)
+    assert 'sseg.load("mini")' in code.inner_text() and "picture" in page.locator(".sv-note").inner_text()
+    page.wait_for_function("!document.querySelector('.sseg-top summary').textContent.includes('mini-photos')")
+
+
 def test_the_background_slider_answers_in_the_page(page):
     requests = []
     page.on("request", lambda request: requests.append(request.url))

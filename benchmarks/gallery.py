@@ -1,6 +1,6 @@
 """Pictures as they come, not the best: the first 12 of a fixed shuffle of the test scenes, and three typical failures.
 
-    python -m train.gallery --model mini --out docs/images/gallery.png
+    python benchmarks/gallery.py --model mini --out docs/images/gallery.png
 
 Each scene is asked, as the app asks, for the things and materials that it holds; what is shown is the answer. The
 failures are those at the 10th, 15th and 20th percentile of the IoU (mean over a scene's classes) of the next 100 scenes
@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-import sseg
-from sseg import images
-from sseg.errors import SSegError
-from train.benchmarks.stickers import StickersBenchmark
-from train.provenance import commit, hardware
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import sseg  # noqa: E402
+from sseg import images  # noqa: E402
+from train.benchmarks.stickers import StickersBenchmark  # noqa: E402
+from train.provenance import commit, hardware  # noqa: E402
 
 SHOWN, JUDGED = 12, 100
 PERCENTILES = (10, 15, 20)
@@ -28,21 +29,17 @@ COLUMNS, WIDTH = 5, 2.5  # of panels; inches of one
 GREY = "#6e6e74"
 
 
-def main(arguments=None) -> int:
-    """Write the picture; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m train.gallery", description=__doc__.split("\n")[0])
+def main():
+    """Write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--out", default="docs/images/gallery.png")
-    options = parser.parse_args(arguments)
-    try:
-        segmenter = sseg.load(options.model, device="cpu")
-        benchmark = StickersBenchmark("stickers")
-        order = random.Random(0).sample(range(len(benchmark)), SHOWN + JUDGED)
-        scenes = dict(pick(benchmark, order))
-        panels = [(f"scene {i}", *answer(segmenter, benchmark, scenes[i])) for i in order]
-    except SSegError as error:
-        print(error, file=sys.stderr)
-        return 2
+    options = parser.parse_args()
+    segmenter = sseg.load(options.model, device="cpu")
+    benchmark = StickersBenchmark("stickers")
+    order = random.Random(0).sample(range(len(benchmark)), SHOWN + JUDGED)
+    scenes = dict(pick(benchmark, order))
+    panels = [(f"scene {i}", *answer(segmenter, benchmark, scenes[i])) for i in order]
     shown, judged = panels[:SHOWN], sorted(panels[SHOWN:], key=lambda panel: panel[-1])
     failures = [judged[JUDGED * p // 100] for p in PERCENTILES]
     Path(options.out).parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +47,6 @@ def main(arguments=None) -> int:
     result = {"model": options.model, "scenes": order[:SHOWN], "failures": [panel[0] for panel in failures]}
     result |= {"mean_iou": round(100 * float(np.mean([panel[-1] for panel in shown])), 1), "commit": commit()}
     print(json.dumps(result | {"hardware": hardware("cpu"), "out": options.out}))
-    return 0
 
 
 def pick(benchmark, wanted: list[int]):
@@ -99,4 +95,4 @@ def draw(panels: list, path: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
