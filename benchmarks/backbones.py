@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import sseg  # noqa: E402
 from sseg.metrics import StreamingIoU  # noqa: E402
+from train.benchmarks.predictors import Predictor  # noqa: E402
 from train.benchmarks.stickers import truth  # noqa: E402
 from train.data.scenes import Difficulty  # noqa: E402
 from train.data.stickers import StickerWorld  # noqa: E402
-from train.evaluate import Predictor, present_classes  # noqa: E402
+from train.evaluate import present_classes  # noqa: E402
 from train.pretrain import Run  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 from train.recipe import read_recipe  # noqa: E402
@@ -57,14 +58,17 @@ def train(backbone: dict, seconds: float, out: str) -> dict:
     return {"samples": run.samples, "images_per_second": round(rate, 1), "parameters_m": round(size, 2)}
 
 
-def evaluate(folder: str) -> dict:
-    """mIoU on easy scenes, the phrases of each picture alone and all phrases at once."""
+def evaluate(folder: str, predictor=Predictor) -> dict:
+    """mIoU on easy scenes, the phrases of each picture alone and all phrases at once.
+
+    predictor: (segmenter, class names, long side) -> what makes label maps.
+    """
     stage = read_recipe("train/recipes/mini.yaml")["stages"][0]
     world = StickerWorld(96, split="test")
     plan = world.plan(SEED, SCENES, Difficulty(**stage["difficulty"]))
     pictures, labels = world.render(plan).permute(0, 2, 3, 1).numpy(), truth(plan, world).numpy()
     names = world.vocabulary.phrases()
-    predict = Predictor(sseg.load(folder), names, long_side=64)
+    predict = predictor(sseg.load(folder), names, long_side=64)
     found = {}
     for phrases in ("present", "all"):
         metric = StreamingIoU(len(names))
