@@ -1,6 +1,6 @@
 """Pictures as they come, not the best: the first 12 of a fixed shuffle of the test scenes, and three typical failures.
 
-    python benchmarks/gallery.py --model mini --out docs/images/gallery.png
+    python benchmarks/gallery.py --model mini --out docs/images/gallery.jpg
 
 Each scene is asked, as the app asks, for the things and materials that it holds; what is shown is the answer. The
 failures are those at the 10th, 15th and 20th percentile of the IoU (mean over a scene's classes) of the next 100 scenes
@@ -33,7 +33,7 @@ def main():
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--out", default="docs/images/gallery.png")
+    parser.add_argument("--out", default="docs/images/gallery.jpg")
     options = parser.parse_args()
     segmenter = sseg.load(options.model, device="cpu")
     benchmark = StickersBenchmark("stickers")
@@ -90,7 +90,7 @@ def draw(panels: list, path: str) -> None:
     for axis in axes.flat:
         axis.axis("off")
     figure.subplots_adjust(left=0.005, right=0.995, top=0.985, bottom=0, wspace=0.03, hspace=0.03)
-    figure.savefig(path)
+    figure.savefig(path, pil_kwargs={"quality": 85})
     plt.close(figure)
 
 

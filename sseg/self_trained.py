@@ -33,6 +33,7 @@ class SelfTrainedConfig(PreTrainedConfig):
             its shape: the weights come with the checkpoint.
         head_width: channels of the UperNet head.
         image_size: longer side in pixels at which the weights see a picture.
+        scales, mirrored: more views in use, as in `SSegConfig`.
         teacher: the weights whose labels these learned, as they were named.
     """
 
@@ -42,6 +43,8 @@ class SelfTrainedConfig(PreTrainedConfig):
     backbone: dict | None = None
     head_width: int = 64
     image_size: int = 160
+    scales: list | tuple = (1.0,)
+    mirrored: bool = False
     pixel_mean: list | tuple = MEAN
     pixel_std: list | tuple = STD
     teacher: str = ""
@@ -155,11 +158,17 @@ class SelfTrainedSegmenter:
     def encode(self, image, long_side: int | None = None) -> EncodedCategories:
         """Run the picture through the model, once for all questions; `long_side`: instead of the weights' own."""
         rgb, config = images.read(image), self.model.config
-        size = inference.target_size(*rgb.shape[:2], long_side or self.long_side)
-        pixels = inference.normalise(inference.resize(rgb, size, self.device), config.pixel_mean, config.pixel_std)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self.model(pixels)
-        return EncodedCategories(logits.float().softmax(1)[0], rgb.shape[:2])
+        views = []
+        for scale in config.scales:
+            size = inference.target_size(*rgb.shape[:2], round(scale * (long_side or self.long_side)))
+            pixels = inference.normalise(inference.resize(rgb, size, self.device), config.pixel_mean, config.pixel_std)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                logits = self.model(torch.cat([pixels, pixels.flip(3)]) if config.mirrored else pixels)
+            seen = logits.float().softmax(1)  # (1 or 2, C, h, w)
+            views.append((seen[0] + seen[1].flip(2)) / 2 if config.mirrored else seen[0])
+        grid = views[0].shape[1:]
+        mean = torch.stack([inference.upsample(one, grid) for one in views]).mean(0)
+        return EncodedCategories(mean, rgb.shape[:2])
 
     @torch.inference_mode()
     def ask(self, encoded: EncodedCategories, phrases=None, background: float = BACKGROUND) -> Segmentation:

@@ -118,13 +118,18 @@ def test_a_student_may_start_from_the_encoder_of_its_teacher(recipe, tiny_config
     made = yaml.safe_load(recipe.read_text()) | {"init": "teacher"}
     made["model"] |= {"backbone": tiny_config.backbone}
     run = self_train.Run(made, resume=False)
-    theirs = self_train.encoder_of(sseg.load(tiny_weights, device="cpu").model)
+    theirs = sseg.load(tiny_weights, device="cpu").model.segmenter.pixel_level_module.encoder.state_dict()
     ours = run.model.backbone.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
     scales = {group["scale"] for group in run.optimizer.param_groups}
     decay = made["optimizer"]["layer_decay"]
     assert {round(scale, 6) for scale in scales} == {round(decay**below, 6) for below in range(6)}  # head ... stem
     run.train_step()
+    run.save()
+    second = self_train.Run(made | {"teacher": made["out"], "out": f"{made['out']}-2"}, resume=False)
+    first = sseg.load(made["out"], device="cpu").model.state_dict()
+    assert all(torch.equal(tensor, first[name]) for name, tensor in second.model.state_dict().items())  # all of it
+
     made["model"]["backbone"] = tiny_config.backbone | {"embedding_size": 16}
     with pytest.raises(SSegError, match="does not fit init: teacher"):
         self_train.Run(made, resume=False)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import sseg
-from sseg import SSegError, checkpoint
+from sseg import SSegError, checkpoint, inference
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
 
 CATEGORIES = ["dog|puppy", "grass", "sky"]
@@ -32,6 +32,18 @@ def test_they_answer_as_other_weights_do(folder, picture):
     assert len(out.to_json()["phrases"]) == 3 and out.explain(5, 5, 2)["words"][0]["phrase"] in ("dog", "grass", "sky")
     one = seg.ask(encoded, ["Puppy"], background=0)
     assert np.allclose(one.scores[0], out.scores[0])  # the others compete, asked for or not
+
+
+def test_probabilities_are_the_mean_over_scales_and_mirror_images(folder, picture):
+    once, more = (sseg.load(folder, device="cpu") for _ in range(2))
+    more.model.config.scales, more.model.config.mirrored = (1.0, 1.5), True
+    rgb, expected = np.asarray(picture), []
+    for side in (64, 96):
+        for turned in (rgb, rgb[:, ::-1]):
+            seen = once.encode(turned.copy(), long_side=side).probabilities
+            expected.append(inference.upsample(seen.flip(2) if turned is not rgb else seen, (16, 16)))
+    found = more.encode(rgb).probabilities
+    assert torch.allclose(found, torch.stack(expected).mean(0), atol=1e-5) and not torch.allclose(found, expected[0])
 
 
 def test_what_is_no_category_is_one_sentence(folder, picture):

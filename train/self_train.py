@@ -54,7 +54,7 @@ class Run:
         config = SelfTrainedConfig(categories=self.categories, teacher=recipe["teacher"], **recipe["model"])
         self.model = SelfTrainedModel(config)
         if recipe["init"] and not resume:
-            start_backbone(self.model, recipe)
+            start_from(self.model, recipe)
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
@@ -143,28 +143,25 @@ class Run:
         self.seconds = float(flat["seconds"])
 
 
-def start_backbone(model: SelfTrainedModel, recipe: dict) -> None:
-    """Take the backbone's tensors: "features-mini" (bundled) for the small ViT, "teacher" for an encoder of the shape
-    of the teacher's own, else those of a ViT of timm."""
-    start = recipe["init"]
+def start_from(model: SelfTrainedModel, recipe: dict) -> None:
+    """Take the tensors that `init` names, for the backbone, or for all if a student teaches a second round."""
+    start, part = recipe["init"], model.backbone
     if start == "features-mini":
         tensors = load_file(WEIGHTS / start / "model.safetensors")
     elif start == "teacher":
-        tensors = encoder_of(sseg.load(recipe["teacher"], device="cpu").model)
+        teacher = sseg.load(recipe["teacher"], device="cpu").model
+        if isinstance(teacher, SelfTrainedModel):
+            part, tensors = model, teacher.state_dict()
+        else:
+            tensors = teacher.segmenter.pixel_level_module.encoder.state_dict()
     else:
         import timm
 
         tensors = timm.create_model(start, pretrained=True, num_classes=0, dynamic_img_size=True).state_dict()
     try:
-        model.backbone.load_state_dict(tensors)
+        part.load_state_dict(tensors)
     except RuntimeError:
-        raise SSegError(f"The recipe's model.backbone does not fit init: {start}; take its sizes.") from None
-
-
-def encoder_of(model) -> dict[str, Tensor]:
-    """Tensors of the image encoder of S-Seg, or of a student that teaches a second round."""
-    encoder = model.backbone if isinstance(model, SelfTrainedModel) else model.segmenter.pixel_level_module.encoder
-    return encoder.state_dict()
+        raise SSegError(f"The recipe's model does not fit init: {start}; take its sizes.") from None
 
 
 BLOCK = re.compile(r"backbone\.(?:blocks|encoder\.stages)\.(\d+)\.")  # of a ViT; of a ResNet or Swin
