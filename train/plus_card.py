@@ -18,7 +18,7 @@ tags: [semantic-segmentation, self-training, s-seg]
 
 # {name}
 
-S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. A student (UperNet on a plain ViT)
+S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. A student ({student})
 that learned the labels which S-Seg (`{teacher}`) gave to unlabelled training pictures; no human masks, no captions of
 these pictures, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv
 2401.12217); this is an independent implementation.
@@ -90,6 +90,7 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     return CARD.format(
         name=name,
         teacher=Path(recipe["teacher"]).name,
+        student=student_of(recipe),
         data=DATA[data["name"]].format(**data),
         views=f"seen at {sides} pixels" + (", also mirrored" if recipe["mirrored"] else ""),
         unsure=UNSURE[unsure["name"]].format(**unsure),
@@ -100,6 +101,14 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
         results=results_table(results) if results else "Not evaluated yet.",
         **log.facts(run, recipe),
     )
+
+
+def student_of(recipe: dict) -> str:
+    """What it is, and where it began."""
+    backbone = recipe["model"]["backbone"]
+    kind = "a plain ViT" if "name" in backbone else f"a {backbone['model_type'].replace('resnet', 'ResNet')}"
+    begun = {"teacher": ", begun as its teacher's", "features-mini": ", begun as features-mini", None: ""}
+    return f"UperNet on {kind}" + begun.get(recipe["init"], f", begun as {recipe['init']}")
 
 
 def results_table(results: list[dict]) -> str:
