@@ -77,7 +77,7 @@ class Compared:
         return found
 
     def _view(self, held, compared: Comparison, answers, report, seconds) -> dict:
-        colors = images.colors(len(compared.categories)).tolist()
+        colors = _colors(compared)
         signs = np.zeros(held.rgb.shape[:2], np.int8) if compared.corrections is None else compared.corrections
         height, width = held.rgb.shape[:2]
         masks = [pack_ids(side + 1, one.confidence)
@@ -93,3 +93,12 @@ class Compared:
             "note": f"{width} × {height} pixels · {1000 * seconds:.0f} ms",
             "run": next(self._runs),
         }  # fmt: skip
+
+
+def _colors(compared: Comparison) -> list:
+    """A colour for each category; those that occur come first, biggest first, so that no two of them look alike."""
+    count = len(compared.categories)
+    areas = sum(np.bincount(side[side >= 0].ravel(), minlength=count) for side in (compared.a, compared.b))
+    colors = np.empty((count, 3), int)
+    colors[np.argsort(-areas, kind="stable")] = images.colors(count)
+    return colors.tolist()
