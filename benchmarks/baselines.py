@@ -16,7 +16,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -25,20 +24,18 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from backbones import evaluate  # noqa: E402
+from backbones import evaluate, train  # noqa: E402
 
 from sseg import inference  # noqa: E402
 from sseg.features.pixels import PixelFeatures  # noqa: E402
 from sseg.model import pool_under_masks  # noqa: E402
 from sseg.pseudo_masks import pseudo_masks  # noqa: E402
 from train.benchmarks.predictors import Predictor  # noqa: E402
-from train.pretrain import Run  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
-from train.recipe import read_recipe  # noqa: E402
 
 K = 8
 SURE = 30.0  # logit of a mask that is given: a sigmoid of 1
-COMMON = ["precision=fp32", "optimizer.average=0.99", "loss.phrases=0.0"]
+COMMON = ["precision=fp32", "loss.phrases=0.0"]
 IMAGE_LEVEL = ["loss.dice=0.0", "loss.focal=0.0", "loss.pooling=feature_mean", "model.num_queries=1"]
 
 
@@ -80,20 +77,6 @@ WAYS = {
 }
 
 
-def train(changes: list[str], seconds: float, seed: int, out: str) -> int:
-    """Train for so much processor time -> samples."""
-    recipe = read_recipe("train/recipes/mini.yaml", [f"out={out}", f"seed={seed}", *COMMON, *changes])
-    recipe["stages"] = [recipe["stages"][0] | {"steps": 1_000_000, "batch": 64}]
-    run = Run(recipe, resume=False)
-    run.model.train()
-    run.train_step()
-    start = time.process_time()
-    while time.process_time() - start < seconds:
-        run.train_step()
-    run.save()
-    return run.samples
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=150, help="processor time for each model")
@@ -104,9 +87,9 @@ def main():
     for seed in args.seeds:
         for changes, readings in WAYS.values():
             with tempfile.TemporaryDirectory() as folder:
-                samples = train(changes, args.seconds, seed, folder)
+                trained = train([f"seed={seed}", *COMMON, *changes], args.seconds, folder)
                 for name, predictor in readings.items():
-                    row = {"seed": seed, "samples": samples} | evaluate(folder, predictor)
+                    row = {"seed": seed, "samples": trained["samples"]} | evaluate(folder, predictor)
                     table.setdefault(name, []).append(row)
                     print(name, row, flush=True)
     means = {name: statistics.mean(row["miou_present"] for row in rows) for name, rows in table.items()}

@@ -163,6 +163,7 @@ def test_a_run_on_tars_resumes_exactly_and_loads(reds, tmp_path):
     recipe["model"]["backbone"] |= {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
     recipe["model"] |= {"fpn_dim": 32, "hidden_dim": 32, "num_queries": 6, "embed_dim": 32, "projector_dim": 32}
     recipe["model"] |= {"text_width": 32, "text_layers": 1}
+    recipe["loss"] |= {"rivals": 8}  # known phrases compete, too
     recipe |= {"tokenizer": {"vocab_size": 300, "max_length": 8}, "out": str(tmp_path / "run"), "device": "cpu"}
     recipe |= {"stages": [{"steps": 4, "size": 32, "batch": 8, "k": 4}], "precision": "fp32", "log_every": 2}
     path = tmp_path / "small.yaml"
@@ -176,3 +177,11 @@ def test_a_run_on_tars_resumes_exactly_and_loads(reds, tmp_path):
     whole, parts = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "broken"))
     assert whole == parts
     assert sseg.load(str(tmp_path / "run")).known("red")
+
+    found = []
+    for phrases in ([], ["number", "red"], ["number", "red", "blue sky"]):
+        run = pretrain.Run(recipe | {"out": str(tmp_path / "other")}, resume=False)
+        assert run.phrases == ["number", "red"]
+        run.phrases = phrases
+        found.append(float(run.train_step()["phrases"]))
+    assert found[0] == pytest.approx(found[1], rel=1e-5) and found[2] > found[0] + 1e-3  # what was drawn is no rival

@@ -29,7 +29,7 @@ from sseg.pseudo_masks import pseudo_masks
 from sseg.text import load_tokenizer, tokenize
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
-from train.data.fragments import common, draw, numbered, others
+from train.data.fragments import common, draw, number, numbered, some
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
@@ -102,7 +102,7 @@ class Run:
                 self.mask_bare(ids, pixels, stage["k"], seed)
             values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
             drawn, owned = draw(captions, weights["phrases_each"], seed) if weights["phrases"] else ([], [])
-            rivals = others(self.phrases, drawn, weights["rivals"], self.step) if self.phrases else []
+            rivals = some(self.phrases, weights["rivals"], self.step) if self.phrases else []  # alike in all processes
             written = [one for one in (captions, drawn, rivals) if one]
             image, (texts, *phrases) = self.towers(values, *map(self.tokens, written))
 
@@ -113,8 +113,9 @@ class Run:
         meaning = contrastive_loss(similarity, self.model.scale)
         naming = torch.zeros_like(meaning)
         if drawn:
-            numbers = (gather(n.to(self.device)) for n in numbered(drawn, owned))
-            naming = phrase_loss(regions, gather(phrases[0]), *numbers, self.model.scale, counted, *phrases[1:])
+            numbers = [gather(n.to(self.device)) for n in numbered(drawn, owned)]
+            known = phrases[1][~torch.isin(number(rivals).to(self.device), numbers[0])] if rivals else None
+            naming = phrase_loss(regions, gather(phrases[0]), *numbers, self.model.scale, counted, known)
         loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
         loss = loss + weights["phrases"] * naming
         self.update(loss)

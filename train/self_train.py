@@ -164,14 +164,14 @@ def start_from(model: SelfTrainedModel, recipe: dict) -> None:
         raise SSegError(f"The recipe's model does not fit init: {start}; take its sizes.") from None
 
 
-BLOCK = re.compile(r"backbone\.(?:blocks|encoder\.stages)\.(\d+)\.")  # of a ViT; of a ResNet or Swin
+BLOCK = re.compile(r"backbone\.(?:blocks|encoder\.stages)\.(\d+)\.")  # of a ViT; of a ResNet
 
 
 def make_optimizer(model: SelfTrainedModel, recipe: dict) -> torch.optim.AdamW:
     """AdamW; block i of the backbone learns at layer_decay^(depth - i) of the rate (BEiT, MAE); no decay on vectors."""
     named = dict(model.named_parameters())
     blocks = {name: int(found[1]) for name in named if (found := BLOCK.match(name))}
-    depth, groups = max(blocks.values()) + 1, []
+    depth, groups = max(blocks.values(), default=-1) + 1, []
     for name, parameter in named.items():
         below = 0
         if name in blocks:

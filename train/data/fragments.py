@@ -78,13 +78,18 @@ def common(captions: list[str], least: int = 2) -> list[str]:
     return sorted(phrase for phrase, count in counts.items() if count >= least)
 
 
-def others(known: list[str], chosen: list[str], n: int, seed: int) -> list[str]:
-    """At most n of the known phrases that were not chosen."""
-    return sorted(set(random.Random(seed).sample(known, min(n, len(known)))) - set(chosen))
+def some(known: list[str], n: int, seed: int) -> list[str]:
+    """At most n of the known phrases."""
+    return random.Random(seed).sample(known, min(n, len(known)))
+
+
+def number(phrases: list[str]) -> torch.Tensor:
+    """Phrases as numbers that mean the same in every process: (P,) int64."""
+    return torch.tensor([zlib.crc32(phrase.encode()) for phrase in phrases])
 
 
 def numbered(chosen: list[str], every: list[list[str]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Phrases as numbers that mean the same in every process: (P,) and (B, MOST) int64, filled up with -1."""
+    """Numbers of the chosen phrases (P,) and of all of each caption (B, MOST), filled up with -1; see `number`."""
     rows = [[zlib.crc32(phrase.encode()) for phrase in own] for own in every]
     padded = [row + [-1] * (MOST - len(row)) for row in rows]
-    return torch.tensor([zlib.crc32(phrase.encode()) for phrase in chosen]), torch.tensor(padded)
+    return number(chosen), torch.tensor(padded)
