@@ -54,6 +54,19 @@ def test_figures_equal_asking_the_segmenter_picture_by_picture(folder, tiny_weig
     assert {"model", "protocol", "commit", "hardware", "torch"} <= got.keys()
 
 
+def test_halves_are_every_second_picture(folder, tiny_weights, capsys):
+    """Together they are the whole: the pixel accuracies, weighed with the pictures' true pixels, say so."""
+    arguments = ["--benchmark", "folder", "--root", str(folder), "--oracle", "--features", "pixels", "--k", "2"]
+    found = []
+    for half in ([], ["--half", "even"], ["--half", "odd"]):
+        assert evaluate.main([*arguments, *half]) == 0
+        found.append(last_line(capsys))
+    assert [one["images"] for one in found] == [5, 3, 2] and [one["half"] for one in found] == [None, "even", "odd"]
+    pixels = [(sample.labels >= 0).sum() for sample in FolderBenchmark(folder)]
+    parts = found[1]["pixel_accuracy"] * sum(pixels[::2]) + found[2]["pixel_accuracy"] * sum(pixels[1::2])
+    assert found[0]["pixel_accuracy"] == pytest.approx(parts / sum(pixels), abs=0.3)  # a picture's seed is its place
+
+
 def test_the_table_comes_first_and_can_be_left_out(folder, tiny_weights, capsys):
     arguments = ["--benchmark", "folder", "--root", str(folder), "--model", str(tiny_weights), "--limit", "2"]
     assert evaluate.main(arguments) == 0

@@ -15,7 +15,7 @@ from PIL import Image
 
 import sseg
 from sseg.errors import SSegError
-from train import labels, self_train
+from train import alignment, labels, self_train
 from train.data.unlabelled import Unlabelled, open_unlabelled
 from train.publish import publish
 
@@ -41,6 +41,7 @@ def recipe(photographs, tiny_weights, tmp_path):
     made = yaml.safe_load((ROOT / "train/recipes/plus-photos.yaml").read_text())
     made |= {"teacher": str(tiny_weights), "out": str(tmp_path / "whole"), "device": "cpu", "init": None}
     made |= {"data": {"name": "folder", "root": str(photographs), "size": 64}, "views": [64], "steps": 60, "batch": 2}
+    made["balanced"] = 30
     made |= {"model": {"backbone": SMALL, "head_width": 8, "image_size": 64}, "log_every": 5, "checkpoint_minutes": 0}
     made["crop"]["size"] = 64
     path = tmp_path / "plus.yaml"
@@ -83,6 +84,7 @@ def test_killed_while_labelling_and_while_training_it_ends_as_an_unbroken_run(re
     publish(whole, tmp_path / "published", "plus", [result | {"hardware": "a processor"}])
     card = (tmp_path / "published/README.md").read_text()
     assert "| voc-mini | plus | 9 | 12.3 | all | 0 | 0a |" in card and "sofa / couch" in card
+    assert "the same share of 30 of the pictures" in card
     assert "the least sure pixels beyond a share of 0.6" in card and str(tmp_path) not in card
     assert sseg.load(str(tmp_path / "published")).categories == list(yaml.safe_load(TARGET.read_text())["categories"])
 
@@ -145,6 +147,32 @@ def test_what_is_unsure_is_ignored_by_the_chosen_rule():
     assert torch.equal(labels.ignore_unsure(found, sure, {"name": "all"})[0], found)
     with pytest.raises(SSegError, match="no rule"):
         labels.ignore_unsure(found, sure, {"name": "most"})
+
+
+def test_categories_are_weighed_until_all_have_the_same_share():
+    taste = torch.tensor([4.0, 1.0, 0.2, -2.0])  # a teacher that sees the first everywhere
+    probabilities = (torch.randn(5000, 4, generator=torch.Generator().manual_seed(0)) + taste).softmax(1)
+    weights = alignment.equal_shares(probabilities)
+    shares = alignment.aligned(probabilities, weights).mean(0)
+    assert torch.allclose(shares, torch.full((4,), 0.25), atol=1e-3)
+    assert torch.allclose(weights[0] / weights[3], torch.tensor(-6.0).exp(), rtol=0.2)  # the taste is taken back
+    even = alignment.equal_shares(torch.cat([probabilities.roll(i, 1) for i in range(4)]))
+    assert torch.allclose(even, torch.ones(4), atol=1e-3)  # who has none keeps all as it is
+    none = alignment.equal_shares(torch.cat([probabilities, torch.zeros(5000, 1)], 1))
+    assert none.isfinite().all()
+
+
+def test_a_balanced_teacher_labels_with_those_weights(photographs, tiny_weights, tmp_path):
+    """On pictures as many as the weights are found on, each category gets its share of the probability."""
+    pictures = open_unlabelled({"name": "folder", "root": str(photographs), "size": 64}, 0)
+    pictures = Unlabelled(pictures.pixels[:20], pictures.aspects[:20], pictures.keys[:20])
+    teacher, names = sseg.load(tiny_weights, device="cpu"), ["a dog", "grass", "the sky"]
+    plain, _ = labels.label(teacher, pictures, names, tmp_path / "plain", [64], False)
+    found, sure = labels.label(teacher, pictures, names, tmp_path / "balanced", [64], False, balanced=20)
+    shares = [torch.bincount(one.flatten().int(), minlength=3) / one.numel() for one in (plain, found)]
+    assert shares[0].max() > 0.6 and shares[1].max() < shares[0].max()
+    again = labels.label(teacher, pictures, names, tmp_path / "balanced", [64], False, balanced=20)
+    assert torch.equal(again[0], found) and torch.equal(again[1], sure)
 
 
 def test_confusion_changes_whole_regions_at_its_rate():

@@ -34,7 +34,7 @@ from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
 from train.benchmarks import protocol_run
 from train.benchmarks.models import RIVALS
-from train.benchmarks.open import BENCHMARKS, POINTING, open_benchmark, prepare
+from train.benchmarks.open import BENCHMARKS, POINTING, Half, open_benchmark, prepare
 from train.benchmarks.pointing import Pointing, play
 from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, predictor, tuned_names
 from train.benchmarks.prepare import write_safely
@@ -45,6 +45,7 @@ from train.benchmarks.targets import match_target
 from train.provenance import commit, hardware
 
 SILHOUETTE, SWEEP = "silhouette", "sweep"
+HALVES = {"even": 0, "odd": 1}
 
 
 def main(arguments=None):
@@ -61,11 +62,14 @@ def main(arguments=None):
             return side_by_side(options)
         benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit,
                                    partial=options.partial)
+        if options.half:
+            benchmark = Half(benchmark, HALVES[options.half])
         result, metric = judge(benchmark, options)
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
-    result.update(commit=commit(), hardware=hardware(pick_device(options.device)), torch=torch.__version__)
+    result.update(half=options.half, commit=commit(), hardware=hardware(pick_device(options.device)))
+    result.update(torch=torch.__version__)
     if options.out:
         write_safely(Path(options.out), json.dumps(result, indent=1).encode())
     if not options.json_only:
@@ -168,6 +172,8 @@ def parse(arguments=None):
     parser.add_argument("--prepare", action="store_true", help="convert the official annotations first, where needed")
     parser.add_argument("--partial", action="store_true", help="score a part of a public set, if that is all there is")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
+    parser.add_argument("--half", choices=HALVES, help="only the pictures of even number, to choose on, or the others, "
+                        "to report on")
     parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
     parser.add_argument("--features", default="pixels", help="feature source of the pseudo-masks")
@@ -182,6 +188,8 @@ def parse(arguments=None):
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     if options.against and not (options.protocol and options.model):
         parser.error("--against needs --protocol and --model")
+    if options.half and (options.protocol or options.benchmark == POINTING):
+        parser.error("--half is for runs without --protocol, and not for the pointing game")
     if not (options.oracle or options.model or options.prepare):
         parser.error("give --model W, --oracle or --prepare")
     return options

@@ -9,20 +9,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sseg import inference
 from sseg.errors import SSegError
+from train.alignment import aligned, equal_shares
 from train.data.unlabelled import Unlabelled
 
 CHUNK = 50  # pictures of a file
+PLACES = 20  # a side, of each picture that the weights of categories are found on
 IGNORED = 255
 STRIDE = 2  # a label stands for 2 x 2 pixels
-_META = "labels.json"
+_META, _WEIGHTS = "labels.json", "weights.json"
 
 
 def label(
-    teacher, pictures: Unlabelled, categories: list[str], folder: Path, views: list[int], mirrored: bool
+    teacher,
+    pictures: Unlabelled,
+    categories: list[str],
+    folder: Path,
+    views: list[int],
+    mirrored: bool,
+    balanced: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """What the teacher says of every picture, read from `folder` as far as it is there.
 
@@ -31,6 +40,8 @@ def label(
         categories: a phrase each, synonyms joined by `|`; they alone compete.
         views: long sides that the teacher sees a picture at; probabilities are their mean.
         mirrored: whether the teacher sees each view mirrored, too.
+        balanced: weigh the categories so that on so many of the pictures, drawn by chance, all have the same share
+            (`train.alignment`); 0: as the teacher says.
     Returns:
         labels (M, S / 2, S / 2) uint8, index into categories, and confidence, of the same shape and type, probability x
         255; both squashed to squares as the pictures are.
@@ -40,7 +51,9 @@ def label(
     if len(categories) >= IGNORED:
         raise SSegError(f"{len(categories)} categories are too many for one byte: take at most {IGNORED - 1}.")
     made_by = {"teacher": teacher.name, "categories": categories, "views": views, "mirrored": mirrored}
-    _claim(folder, made_by | {"pictures": _digest(pictures)})
+    _claim(folder, made_by | {"balanced": balanced, "pictures": _digest(pictures)})
+    seen = categories, views, mirrored
+    weights = _category_weights(teacher, pictures, folder, balanced, *seen) if balanced else torch.ones(len(categories))
     labels, sure, start = [], [], time.monotonic()
     chunks = range(0, len(pictures.keys), CHUNK)
     todo = sum(not _path(folder, first).is_file() for first in chunks)
@@ -49,7 +62,7 @@ def label(
         path = _path(folder, first)
         if not path.is_file():
             rows = range(first, min(first + CHUNK, len(pictures.keys)))
-            answers = [_answer(teacher, pictures, row, categories, views, mirrored) for row in rows]
+            answers = [_answer(_scores(teacher, pictures, row, *seen), weights) for row in rows]
             _write(path, np.stack([a for a, _ in answers]), np.stack([b for _, b in answers]))
             made += 1
             left = (todo - made) * (time.monotonic() - start) / made / 60
@@ -61,8 +74,8 @@ def label(
 
 
 @torch.inference_mode()
-def _answer(teacher, pictures: Unlabelled, row: int, categories: list[str], views: list[int], mirrored: bool):
-    """Label and confidence of one picture, uint8 (S / 2, S / 2) each."""
+def _scores(teacher, pictures: Unlabelled, row: int, categories: list[str], views: list[int], mirrored: bool) -> Tensor:
+    """The categories' probabilities in one picture, mean over the views: (C, S / 2, S / 2)."""
     side, picture = pictures.pixels.shape[-1] // STRIDE, pictures.picture(row).numpy()
     scores = torch.zeros(len(categories), side, side)
     sides = (False, True) if mirrored else (False,)
@@ -72,8 +85,25 @@ def _answer(teacher, pictures: Unlabelled, row: int, categories: list[str], view
             found = probabilities(teacher, teacher.encode(seen, long_side=long_side), categories)
             found = inference.upsample(found.cpu(), (side, side))
             scores += found.flip(2) if turned else found
-    best = scores.max(0)
-    return best.indices.byte().numpy(), (best.values / (len(sides) * len(views)) * 255).round().byte().numpy()
+    return scores / (len(sides) * len(views))
+
+
+def _answer(scores: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Label and confidence of each place, uint8 (h, w) each, from scores (C, h, w) and the categories' weights (C,)."""
+    best = (aligned(scores.movedim(0, 2), weights).movedim(2, 0) if (weights != 1).any() else scores).max(0)
+    return best.indices.byte().numpy(), (best.values * 255).round().byte().numpy()
+
+
+def _category_weights(teacher, pictures: Unlabelled, folder: Path, count: int, *seen) -> Tensor:
+    """What each category's probability is multiplied with, (C,): found once, then read from `folder`."""
+    path, categories = folder / _WEIGHTS, seen[0]
+    if not path.is_file():
+        rows = torch.randperm(len(pictures.keys), generator=torch.Generator().manual_seed(0))[:count].tolist()
+        scores = [F.adaptive_avg_pool2d(_scores(teacher, pictures, row, *seen), PLACES) for row in rows]
+        weights = equal_shares(torch.stack(scores).movedim(1, 3).reshape(-1, len(categories)))
+        path.with_suffix(".tmp").write_text(json.dumps(dict(zip(categories, weights.tolist(), strict=True)), indent=1))
+        os.replace(path.with_suffix(".tmp"), path)
+    return torch.tensor([json.loads(path.read_text())[category] for category in categories])
 
 
 def probabilities(teacher, encoded, categories: list[str]) -> Tensor:

@@ -31,7 +31,7 @@ out = seg("picture.jpg", background=0)  # all categories; or some of them: seg("
 
 ## What it was trained on
 
-{data} The teacher's labels, {views}; ignored: {unsure}, {ignored:.0%} of all pixels.
+{data} The teacher's labels, {views}{balanced}; ignored: {unsure}, {ignored:.0%} of all pixels.
 
 {samples:,} windows of pictures, {hours:.1f} hours on {hardware}, seed {seed}, commit {commit}. The whole recipe is in
 `recipe.yaml`, every logged step in `log.jsonl`.
@@ -64,6 +64,7 @@ UNSURE = {
     "share": "of each category, the least sure pixels beyond a share of {keep}",
     "all": "none",
 }
+BALANCED = "; its categories weighed so that all have the same share of {} of the pictures"
 
 
 def draw_curve(run: Path, path: Path) -> None:
@@ -93,6 +94,7 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
         student=student_of(recipe),
         data=DATA[data["name"]].format(**data),
         views=f"seen at {sides} pixels" + (", also mirrored" if recipe["mirrored"] else ""),
+        balanced=BALANCED.format(recipe["balanced"]) if recipe["balanced"] else "",
         unsure=UNSURE[unsure["name"]].format(**unsure),
         ignored=first["labels"]["ignored"],
         count=len(categories),

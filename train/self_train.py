@@ -68,7 +68,7 @@ class Run:
         """The teacher's labels, those that it is unsure of ignored; `self.about` says what became of them."""
         recipe = self.recipe
         teacher = sseg.load(recipe["teacher"], device=self.device)
-        seen = recipe["views"], recipe["mirrored"]
+        seen = recipe["views"], recipe["mirrored"], recipe["balanced"]
         found, sure = labels.label(teacher, self.pictures, self.categories, self.out / "labels", *seen)
         found, self.about = labels.ignore_unsure(found, sure, recipe["unsure"])
         if recipe["confusion"]:

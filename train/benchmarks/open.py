@@ -1,5 +1,7 @@
 """Every benchmark by its name."""
 
+from itertools import islice
+
 from sseg.errors import SSegError
 from train.benchmarks.coco import open_coco
 from train.benchmarks.coco_instances import open_coco_instances, prepare_coco_instances
@@ -51,6 +53,22 @@ def open_benchmark(name, root=None, seed_offset=0, limit=None, split="val", part
     from train.benchmarks.stickers import StickersBenchmark  # renders: imports what the others do without
 
     return StickersBenchmark(name, seed_offset, limit)
+
+
+class Half:
+    """Every second picture of a benchmark, from number `first` on: 0 to choose on, 1 to report on."""
+
+    def __init__(self, benchmark, first: int):
+        self.benchmark, self.first = benchmark, first
+
+    def __getattr__(self, name):
+        return getattr(self.benchmark, name)
+
+    def __len__(self):
+        return (len(self.benchmark) + 1 - self.first) // 2
+
+    def __iter__(self):
+        return islice(iter(self.benchmark), self.first, None, 2)
 
 
 def prepare(name, root=None, partial=False) -> int:
