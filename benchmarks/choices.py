@@ -27,15 +27,29 @@ CHOICES = {
     "captions alone": ["loss.phrases=0.0"],
     "captions and phrases": [],
     "captions and phrases, lr 2.5e-3": ["optimizer.lr=2.5e-3"],
+    "K = 4": ["stage.k=4"],
+    "K = 16": ["stage.k=16"],
+    "16 queries": ["model.num_queries=16"],
+    "64 queries": ["model.num_queries=64"],
+    "focal weight 1": ["loss.focal=1.0"],
+    "focal weight 100": ["loss.focal=100.0"],
+    "mean of features, then the projection": ["loss.pooling=feature_mean"],  # the paper's words
+    "mean of projected features": ["loss.pooling=mean"],
+    "matched queries alone": ["loss.queries=matched"],
 }
 BEFORE, AFTER = "captions alone", "captions and phrases"
 
 
 def train(changes: list[str], steps: int, seed: int, out: str) -> dict:
-    """Train for so many steps, the last fifth with a falling rate -> how many samples that were."""
+    """Train for so many steps, the last fifth with a falling rate -> how many samples that were.
+
+    Changes that begin with `stage.` are those of the stage.
+    """
+    own = dict(change.removeprefix("stage.").split("=") for change in changes if change.startswith("stage."))
+    changes = [change for change in changes if not change.startswith("stage.")]
     changes = [f"out={out}", f"seed={seed}", "optimizer.warmup=100", "optimizer.average=0.95", *changes]
     recipe = read_recipe("train/recipes/mini.yaml", changes)
-    recipe["stages"] = [recipe["stages"][0] | {"steps": steps}]
+    recipe["stages"] = [recipe["stages"][0] | {name: int(value) for name, value in own.items()} | {"steps": steps}]
     run = Run(recipe, resume=False)
     run.model.train()
     while run.step < steps:

@@ -1,0 +1,135 @@
+"""More pairs, more steps, better masks? python benchmarks/scaling.py [--pairs 40000] [--steps 460] [--seeds 0 1]
+
+Claim 3 of the paper, at our size: S-Seg learns from 1/8, 1/4, 1/2 and all of a fixed set of pairs, rendered once, for
+equally many steps of the first stage of mini.yaml in one thread; each part is the beginning of the next. Judged after
+every quarter of the steps on easy scenes of the test split with other seeds: mIoU with the phrases of each picture and
+with all phrases at once. `ratio`: the mIoU (phrases of each picture) by all pairs over that by an eighth. Draws
+docs/images/scaling.png if --plot, and ends with one JSON object.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from backbones import evaluate  # noqa: E402
+
+from train.data.shards import shuffled  # noqa: E402
+from train.pretrain import Run  # noqa: E402
+from train.provenance import commit, hardware  # noqa: E402
+from train.recipe import read_recipe  # noqa: E402
+
+PARTS = (8, 4, 2, 1)  # one over the share
+CHECKS = 4
+BATCH = 128
+RENDERED_AT_ONCE = 500
+PLOT = Path(__file__).resolve().parents[1] / "docs/images/scaling.png"
+
+
+class FixedPairs:
+    """The first `count` pairs of those rendered, shuffled anew in every epoch; else as the run's own source."""
+
+    def __init__(self, own, pixels: torch.Tensor, captions: list[str], count: int, seed: int):
+        self.own, self.pixels, self.captions, self.count, self.seed = own, pixels, captions, count, seed
+
+    def __getattr__(self, name):
+        return getattr(self.own, name)
+
+    def batch(self, seed: int, n: int, stage: dict):
+        places = range(seed * n, (seed + 1) * n)  # the run numbers its batches
+        rows = [shuffled(self.count, self.seed, place // self.count)[place % self.count] for place in places]
+        return self.pixels[rows], [self.captions[row] for row in rows]
+
+
+def render(run: Run, count: int) -> tuple[torch.Tensor, list[str]]:
+    """So many pairs of the run's own source."""
+    parts = [run.pairs.batch(first, RENDERED_AT_ONCE, run.stage()) for first in range(0, count, RENDERED_AT_ONCE)]
+    return torch.cat([pixels for pixels, _ in parts])[:count], [text for _, texts in parts for text in texts][:count]
+
+
+def train(part: int, options, seed: int, pairs: tuple | None) -> tuple[list[dict], tuple]:
+    """Train on one over `part` of the pairs -> (a row for each check, the pairs)."""
+    with tempfile.TemporaryDirectory() as folder:
+        changes = [f"out={folder}", f"seed={seed}", "precision=fp32", "optimizer.warmup=100", "optimizer.average=0.95"]
+        recipe = read_recipe("train/recipes/mini.yaml", changes)
+        recipe["stages"] = [recipe["stages"][0] | {"steps": options.steps, "batch": BATCH}]
+        run = Run(recipe, resume=False)
+        pairs = pairs or render(run, options.pairs)
+        run.pairs = FixedPairs(run.pairs, *pairs, options.pairs // part, seed)
+        rows = []
+        for check in range(1, CHECKS + 1):
+            run.model.train()
+            while run.step < options.steps * check // CHECKS:
+                run.train_step()
+            run.save()
+            rows.append({"pairs": options.pairs // part, "seed": seed, "samples": run.samples} | evaluate(folder))
+            print(rows[-1], flush=True)
+    return rows, pairs
+
+
+def plot(rows: list[dict], seeds: list[int]) -> None:
+    """Left: over pairs, at the end; right: over samples seen, a line for each set. Thin lines: single seeds."""
+    from matplotlib import pyplot as plt
+
+    most = max(row["samples"] for row in rows)
+    sizes = sorted({row["pairs"] for row in rows})
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
+    for kind, colour in (("present", "#2563a8"), ("all", "#c2571a")):
+        points = [[row[f"miou_{kind}"] for row in rows if row["samples"] == most and row["pairs"] == size]
+                  for size in sizes]  # fmt: skip
+        for values in zip(*points, strict=True):
+            left.plot(sizes, values, color=colour, alpha=0.3, linewidth=1)
+        label = {"present": "phrases of each picture", "all": "all 705 phrases"}[kind]
+        left.plot(sizes, [statistics.mean(values) for values in points], color=colour, marker="o", label=label)
+    left.set_xscale("log", base=2)
+    left.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    left.set_xlabel("pairs")
+    left.set_ylabel("mIoU")
+    left.set_title(f"after {most:,} samples", fontsize=10)
+    left.legend(fontsize=8, loc="upper left")
+    for number, size in enumerate(sizes):
+        samples = sorted({row["samples"] for row in rows})
+        means = [statistics.mean(row["miou_present"] for row in rows if (row["pairs"], row["samples"]) == (size, n))
+                 for n in samples]  # fmt: skip
+        right.plot(samples, means, color="#2563a8", alpha=0.35 + 0.65 * number / (len(sizes) - 1), marker="o",
+                   label=f"{size:,} pairs")  # fmt: skip
+    right.set_xlabel("samples seen")
+    right.set_title(f"phrases of each picture, mean of {len(seeds)} seeds", fontsize=10)
+    right.legend(fontsize=8, loc="upper left")
+    for axis in (left, right):
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    figure.savefig(PLOT, dpi=110)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=40_000)
+    parser.add_argument("--steps", type=int, default=460, help=f"of {BATCH} samples")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--plot", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for seed in options.seeds:
+        pairs = None
+        for part in PARTS:
+            found, pairs = train(part, options, seed, pairs)
+            rows += found
+    if options.plot:
+        plot(rows, options.seeds)
+    last = [row for row in rows if row["samples"] == rows[-1]["samples"]]
+    few, many = (statistics.mean(row["miou_present"] for row in last if row["pairs"] == options.pairs // part)
+                 for part in (PARTS[0], PARTS[-1]))  # fmt: skip
+    result = {"benchmark": "scaling", "rows": rows, "ratio": round(many / few, 2)}
+    print(json.dumps(result | {"commit": commit(), "hardware": hardware()}))
+
+
+if __name__ == "__main__":
+    main()
