@@ -39,7 +39,7 @@ from train.benchmarks.pointing import Pointing, play
 from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, predictor, tuned_names
 from train.benchmarks.prepare import write_safely
 from train.benchmarks.progress import Progress
-from train.benchmarks.protocol_run import percent
+from train.benchmarks.protocol_run import per_class, percent
 from train.benchmarks.protocols import PROTOCOLS
 from train.benchmarks.targets import match_target
 from train.provenance import commit, hardware
@@ -334,6 +334,7 @@ def summary(benchmark, metric, seconds, options):
     for group, classes in benchmark.groups.items():
         result[f"miou_{group}"] = percent(metric.miou(classes))
     result.update(seconds_per_image=round(seconds / max(len(benchmark), 1), 5), seed=options.seed_offset)
+    result["per_class"] = per_class(metric, benchmark.class_names)
     return result
 
 

@@ -70,9 +70,14 @@ def run(benchmark, options):
         result[f"miou_{group}"] = percent(metric.miou(members))
     result.update(seconds_per_image=round(counts.seconds / max(len(benchmark), 1), 5), peak_memory_mb=peak_memory(),
                   random_weights=options.random_weights, partial=options.partial, seed=options.seed_offset,
-                  per_class=[{key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-                             for row in metric.rows(benchmark.class_names)])
+                  per_class=per_class(metric, benchmark.class_names))
     return result, metric
+
+
+def per_class(metric, class_names) -> list[dict]:
+    """A row for each class, as `--out` writes them."""
+    return [{key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+            for row in metric.rows(class_names)]
 
 
 def class_texts(class_names, vocabulary, family):
