@@ -68,6 +68,8 @@ def main(arguments=None):
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
+    if options.half:
+        result["protocol"] += f", pictures of {options.half} number"
     result.update(half=options.half, commit=commit(), hardware=hardware(pick_device(options.device)))
     result.update(torch=torch.__version__)
     if options.out:
