@@ -1,10 +1,10 @@
-"""More pairs, more steps, better masks? python benchmarks/scaling.py [--pairs 40000] [--steps 460] [--seeds 0 1]
+"""More pairs, more steps, better masks? python benchmarks/scaling.py [--pairs 40000] [--steps 360] [--parts 8 4 2 1]
 
-Claim 3 of the paper, at our size: S-Seg learns from 1/8, 1/4, 1/2 and all of a fixed set of pairs, rendered once, for
-equally many steps of the first stage of mini.yaml in one thread; each part is the beginning of the next. Judged after
-every quarter of the steps on easy scenes of the test split with other seeds: mIoU with the phrases of each picture and
-with all phrases at once. `ratio`: the mIoU (phrases of each picture) by all pairs over that by an eighth. Draws
-docs/images/scaling.png if --plot, and ends with one JSON object.
+Claim 3 of the paper, at our size: S-Seg learns from parts of a fixed set of pairs, rendered once, for equally many steps
+of the first stage of mini.yaml in one thread; each part is the beginning of the next. Judged after every quarter of the
+steps on easy scenes of the test split with other seeds: mIoU with the phrases of each picture and with all phrases at
+once. `ratio`: the mIoU (phrases of each picture) by most pairs over that by fewest. Ends with one JSON object;
+`--join FILE ...` takes the rows of earlier ones in, `--plot` draws docs/images/scaling.png.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from train.pretrain import Run  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 from train.recipe import read_recipe  # noqa: E402
 
-PARTS = (8, 4, 2, 1)  # one over the share
 CHECKS = 4
 BATCH = 128
 RENDERED_AT_ONCE = 500
@@ -73,12 +72,12 @@ def train(part: int, options, seed: int, pairs: tuple | None) -> tuple[list[dict
     return rows, pairs
 
 
-def plot(rows: list[dict], seeds: list[int]) -> None:
+def plot(rows: list[dict]) -> None:
     """Left: over pairs, at the end; right: over samples seen, a line for each set. Thin lines: single seeds."""
     from matplotlib import pyplot as plt
 
     most = max(row["samples"] for row in rows)
-    sizes = sorted({row["pairs"] for row in rows})
+    sizes, seeds = sorted({row["pairs"] for row in rows}), {row["seed"] for row in rows}
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
     for kind, colour in (("present", "#2563a8"), ("all", "#c2571a")):
         points = [[row[f"miou_{kind}"] for row in rows if row["samples"] == most and row["pairs"] == size]
@@ -111,22 +110,24 @@ def plot(rows: list[dict], seeds: list[int]) -> None:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=40_000)
-    parser.add_argument("--steps", type=int, default=460, help=f"of {BATCH} samples")
+    parser.add_argument("--steps", type=int, default=360, help=f"of {BATCH} samples")
+    parser.add_argument("--parts", type=int, nargs="*", default=[8, 4, 2, 1], help="one over the share of the pairs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--join", type=Path, nargs="*", default=[], help="outputs of earlier runs")
     parser.add_argument("--plot", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    rows = [row for path in options.join for row in json.loads(path.read_text().splitlines()[-1])["rows"]]
     for seed in options.seeds:
         pairs = None
-        for part in PARTS:
+        for part in options.parts:
             found, pairs = train(part, options, seed, pairs)
             rows += found
     if options.plot:
-        plot(rows, options.seeds)
-    last = [row for row in rows if row["samples"] == rows[-1]["samples"]]
-    few, many = (statistics.mean(row["miou_present"] for row in last if row["pairs"] == options.pairs // part)
-                 for part in (PARTS[0], PARTS[-1]))  # fmt: skip
+        plot(rows)
+    sizes, most = {row["pairs"] for row in rows}, max(row["samples"] for row in rows)
+    few, many = (statistics.mean(row["miou_present"] for row in rows if (row["pairs"], row["samples"]) == (size, most))
+                 for size in (min(sizes), max(sizes)))  # fmt: skip
     result = {"benchmark": "scaling", "rows": rows, "ratio": round(many / few, 2)}
     print(json.dumps(result | {"commit": commit(), "hardware": hardware()}))
 
