@@ -1,7 +1,7 @@
 """More pairs, more steps, better masks? python benchmarks/scaling.py [--pairs 40000] [--steps 360] [--parts 8 4 2 1]
 
-Claim 3 of the paper, at our size: S-Seg learns from parts of a fixed set of pairs, rendered once, for equally many steps
-of the first stage of mini.yaml in one thread; each part is the beginning of the next. Judged after every quarter of the
+Claim 3 of the paper, at our size: S-Seg learns from parts of a fixed set of pairs, rendered once, for as many steps of
+the first stage of mini.yaml in one thread; each part is the beginning of the next. Judged after every quarter of the
 steps on easy scenes of the test split with other seeds: mIoU with the phrases of each picture and with all phrases at
 once. `ratio`: the mIoU (phrases of each picture) by most pairs over that by fewest. Ends with one JSON object;
 `--join FILE ...` takes the rows of earlier ones in, `--plot` draws docs/images/scaling.png.

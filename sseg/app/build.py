@@ -59,7 +59,7 @@ def build(segmenter, weights) -> gr.Blocks:
             with gr.Tab("Pseudo-masks", id=PSEUDO_MASKS) as second:
                 pseudo_masks.add(service, second, picture)
             with gr.Tab("Compare", id=COMPARE) as third:
-                compare.add(service, third, picture)
+                compare.add(service, third, picture, chosen)
         for tab in (first, second, third):
             tab.select(None, None, None, js=_ADDRESS % tab.id)
         page.load(_asked_tab, None, tabs, api_visibility="private", show_progress="hidden")

@@ -127,7 +127,7 @@ opacity.oninput = () => {
 };
 
 // ---- the figures -------------------------------------------------------------------------------------------------
-const nameOf = name => name === null ? 'background' : name;
+const nameOf = name => name === null ? 'background' : name.split('|')[0];  // of synonyms the first
 const share = x => x === null ? '–' : percent(x);
 const signed = x => (x > 0 ? '+' : x < 0 ? '−' : '') + percent(Math.abs(x));
 

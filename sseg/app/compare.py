@@ -17,10 +17,10 @@ WITHOUT = (
 WITH = "A is S-Seg, asked by words. B is S-Seg+, a student that learned S-Seg's own labels for a fixed list."
 
 
-def add(service: Service, tab: gr.Tab, other_picture) -> None:
-    """Build the tab inside the current Blocks; it takes over the picture of the first tab when it opens."""
+def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
+    """Build the tab inside the current Blocks; it takes over picture and weights of the first tab when it opens."""
     compared, shown, live = Compared(service), examples.load(), service.live
-    student = next(iter(compared.students), None)
+    student = compared.student_of(live)
     with gr.Row(elem_classes="sseg-columns"):
         with gr.Column(scale=7, elem_classes="sseg-left"):
             viewer = CompareViewer(None, label="view", elem_classes="sseg-viewer")
@@ -52,25 +52,38 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
     def then_run(event):
         runs.append(event.then(_if_picture(run), question, [viewer, found], **PRIVATE))
 
-    changed = gr.on([picture.input, a.input, b.input, truth.change, background.release], lambda: None, None, None,
+    def beside(name):
+        return compared.teacher_of(name) or gr.skip()
+
+    then_run(b.input(beside, b, a, **PRIVATE))
+    changed = gr.on([picture.input, a.input, truth.change, background.release], lambda: None, None, None,
                     show_progress="hidden", api_visibility="private")  # fmt: skip
     then_run(changed)
 
-    def choose(event: gr.EventData):
+    def choose(a, event: gr.EventData):
         one = shown[event.index]
-        return one.path, gr.skip() if student else one.words
+        pair = _pair(compared, a, examples.weights_for(one, service))
+        return one.path, gr.skip() if student else one.words, *pair
 
-    then_run(thumbs.choose(choose, None, [picture, words], **PRIVATE))
+    then_run(thumbs.choose(choose, a, [picture, words, a, b], **PRIVATE))
     taken = gr.State("")
-    opened = tab.select(_take_over, [other_picture, picture, taken], [picture, taken], **PRIVATE)
+
+    def take_over(other, own, taken, weights, a):
+        if not other or other == taken:  # the picture of the last visit: what was chosen here stays
+            return own, taken, gr.skip(), gr.skip()
+        return other, other, *_pair(compared, a, weights)
+
+    there = [other_picture, picture, taken, other_weights, a]
+    opened = tab.select(take_over, there, [picture, taken, a, b], **PRIVATE)
     if student:  # without, there are no words to compare yet
         then_run(opened)
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
 
 
-def _take_over(other, own, taken):
-    """The picture of the first tab, if it is another one than at the last visit."""
-    return (other, other) if other and other != taken else (own, taken)
+def _pair(compared: Compared, now: str, weights: str) -> tuple:
+    """A and B for a picture that these weights suit; a pair that already has them as A, or no S-Seg+, stays."""
+    suits = now == weights or weights not in compared.names or not compared.students
+    return (gr.skip(), gr.skip()) if suits else (weights, compared.student_of(weights))
 
 
 def _runner(compared: Compared):

@@ -34,6 +34,16 @@ class Compared:
         """Bundled S-Seg+ weights."""
         return list(checkpoint.bundled(checkpoint.PLUS))
 
+    def student_of(self, name: str) -> str | None:
+        """The bundled S-Seg+ that learned from these weights, else the first one."""
+        return next((one for one in self.students if _teacher(one) == name), next(iter(self.students), None))
+
+    def teacher_of(self, name: str) -> str | None:
+        """What should stand beside S-Seg+ of that name: its teacher, or the page's own weights; None for others."""
+        if name not in self.students:
+            return None
+        return _teacher(name) if _teacher(name) in self.names else self.service.live
+
     def categories(self, *names: str) -> list[str] | None:
         """The categories of the last of these weights that has some."""
         found = [self.segmenter(name) for name in names]
@@ -93,6 +103,10 @@ class Compared:
             "note": f"{width} × {height} pixels · {1000 * seconds:.0f} ms",
             "run": next(self._runs),
         }  # fmt: skip
+
+
+def _teacher(student: str) -> str:
+    return checkpoint.read_json(checkpoint.resolve(student) / "config.json")["teacher"]
 
 
 def _colors(compared: Comparison) -> list:

@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.data_classes import FileData, GradioModel
 
+from sseg import checkpoint
 from sseg.paths import ASSETS
 
 # Photographs that the installed gradio carries: used from there, never copied.
@@ -51,6 +52,12 @@ def load() -> list[Example]:
     found = [(folder / one["file"], one["words"], "") for one in scenes]
     found += [(_PHOTOS / name, words, PHOTO_WEIGHTS) for name, words in PHOTO_WORDS.items()]
     return [Example(str(path), words, weights) for path, words, weights in found if path.is_file()]
+
+
+def weights_for(example: Example, service) -> str:
+    """The weights that suit an example; a page with weights of its own shows what those can."""
+    bundled = checkpoint.bundled()
+    return example.weights if service.live in bundled and example.weights in bundled else service.live
 
 
 class _StripExample(GradioModel):

@@ -2,7 +2,6 @@
 
 import gradio as gr
 
-from sseg import checkpoint
 from sseg.app import examples, failures, pictures
 from sseg.app.running import watched
 from sseg.app.service import Service
@@ -94,7 +93,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
 
     def choose(event: gr.EventData):
         one = shown[event.index]
-        return one.path, one.words, one.words, gr.update(visible=True), _weights_for(one, service)
+        return one.path, one.words, one.words, gr.update(visible=True), examples.weights_for(one, service)
 
     own = picture.input(lambda: gr.update(visible=False), None, again, show_progress="hidden", api_visibility="private")
     runs += [event(run_on_new, question, outputs, **private) for event in (own.then, weights.input)]
@@ -110,12 +109,6 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
     _add_api(service, words, background, viewer, found, last, queue)
     return picture, weights
-
-
-def _weights_for(example, service: Service) -> str:
-    """The weights that suit an example; a page with weights of its own shows what those can."""
-    bundled = checkpoint.bundled()
-    return example.weights if service.live in bundled and example.weights in bundled else service.live
 
 
 def _advice(names: list[str]) -> str | None:

@@ -84,3 +84,24 @@ def test_two_examples_a_wipe_line_and_a_true_mask(clean_page, loaded, tmp_path, 
     told = json.loads(capsys.readouterr().out)
     rounded = [float(f"{100 * x:.{1 if x < 0.0995 else 0}f}") for x in (told["agreement"], told["miou"]["a"])]
     assert figures == rounded
+
+
+@pytest.mark.skipif(len(checkpoint.bundled(checkpoint.PLUS)) < 2, reason="one S-Seg+ is bundled")
+def test_each_s_seg_plus_stands_beside_its_teacher(clean_page, loaded):
+    photograph = next(one for one in examples.load() if one.weights == "mini-photos")
+    with clean_page("?tab=compare") as page:
+        a, b = (page.get_by_label(side, exact=True) for side in "AB")
+        page.get_by_role("button", name="Wipe").wait_for()
+        assert (a.input_value(), b.input_value()) == ("mini", "mini-plus")
+        example(page, photograph)
+        page.get_by_text("B: mini-plus-photos", exact=True).wait_for()  # in the picture: the answer is there
+        assert (a.input_value(), b.input_value()) == ("mini-photos", "mini-plus-photos")
+        assert "|" not in page.locator("#sseg-compared").inner_text()  # of synonyms the first
+        b.click()
+        page.get_by_role("option", name="mini-plus", exact=True).click()
+        page.get_by_text("B: mini-plus", exact=True).wait_for()
+        assert a.input_value() == "mini"
+        said = headline(page)
+        example(page, examples.load()[1])  # suits `mini`: nothing to change
+        page.wait_for_function("was => document.querySelector('#sseg-compared .st-number').innerText !== was", arg=said)
+        assert (a.input_value(), b.input_value()) == ("mini", "mini-plus")
