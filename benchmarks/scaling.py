@@ -88,10 +88,11 @@ def plot(rows: list[dict]) -> None:
         left.plot(sizes, [statistics.mean(values) for values in points], color=colour, marker="o", label=label)
     left.set_xscale("log", base=2)
     left.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    left.minorticks_off()
     left.set_xlabel("pairs")
     left.set_ylabel("mIoU")
     left.set_title(f"after {most:,} samples", fontsize=10)
-    left.legend(fontsize=8, loc="upper left")
+    left.legend(fontsize=8, loc="center left")
     for number, size in enumerate(sizes):
         samples = sorted({row["samples"] for row in rows})
         means = [statistics.mean(row["miou_present"] for row in rows if (row["pairs"], row["samples"]) == (size, n))
@@ -99,8 +100,9 @@ def plot(rows: list[dict]) -> None:
         right.plot(samples, means, color="#2563a8", alpha=0.35 + 0.65 * number / (len(sizes) - 1), marker="o",
                    label=f"{size:,} pairs")  # fmt: skip
     right.set_xlabel("samples seen")
+    right.set_xticks(samples, [f"{n:,}" for n in samples])
     right.set_title(f"phrases of each picture, mean of {len(seeds)} seeds", fontsize=10)
-    right.legend(fontsize=8, loc="upper left")
+    right.legend(fontsize=8, loc="lower right")
     for axis in (left, right):
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
