@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import sseg  # noqa: E402
 from sseg import inference  # noqa: E402
 from sseg.metrics import StreamingIoU  # noqa: E402
-from train.benchmarks.open import Half, open_benchmark  # noqa: E402
+from train.benchmarks.open import HALVES, Half, open_benchmark  # noqa: E402
 from train.benchmarks.targets import match_target  # noqa: E402
 from train.labels import probabilities  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
@@ -42,14 +42,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a run of train.self_train with balanced labels")
     parser.add_argument("--benchmarks", nargs="+", default=["voc-mini", "coco-mini"])
-    parser.add_argument("--half", choices=("even", "odd"), default="odd")
+    parser.add_argument("--half", choices=HALVES, default="odd")
     options = parser.parse_args()
     torch.set_num_threads(1)
     recipe = yaml.safe_load((options.run / "recipe.yaml").read_text())
     weights = torch.tensor(list(json.loads((options.run / "labels/weights.json").read_text()).values()))
     teacher, table = sseg.load(recipe["teacher"], device="cpu"), {}
     for name in options.benchmarks:
-        benchmark = Half(open_benchmark(name), int(options.half == "odd"))
+        benchmark = Half(open_benchmark(name), options.half)
         metrics = judge(teacher, benchmark, recipe["target"], weights)
         for how, metric in zip(("as it is", "weighed"), metrics, strict=True):
             row = {"miou": metric.miou(), "pixel_accuracy": metric.compute()["pixel_accuracy"]}

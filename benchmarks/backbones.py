@@ -64,9 +64,9 @@ def evaluate(folder: str, predictor=Predictor, stage: int = 0) -> dict:
 
     predictor: (segmenter, class names, long side) -> what makes label maps.
     """
-    stage = read_recipe("train/recipes/mini.yaml")["stages"][stage]
+    difficulty = Difficulty(**read_recipe("train/recipes/mini.yaml")["stages"][stage]["difficulty"])
     world = StickerWorld(96, split="test")
-    plan = world.plan(SEED, SCENES, Difficulty(**stage["difficulty"]))
+    plan = world.plan(SEED, SCENES, difficulty)
     pictures, labels = world.render(plan).permute(0, 2, 3, 1).numpy(), truth(plan, world).numpy()
     names = world.vocabulary.phrases()
     predict = predictor(sseg.load(folder), names, long_side=64)

@@ -81,9 +81,11 @@ def test_killed_while_labelling_and_while_training_it_ends_as_an_unbroken_run(re
             assert np.array_equal(a["labels"], b["labels"]) and np.array_equal(a["sure"], b["sure"])
     assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     result = {"benchmark": "voc-mini", "model": "a/plus", "images": 9, "miou": 12.34, "protocol": "all", "commit": "0a"}
+    result |= {"target": "photographs", "half": "odd"}
     publish(whole, tmp_path / "published", "plus", [result | {"hardware": "a processor"}])
     card = (tmp_path / "published/README.md").read_text()
     assert "| voc-mini | plus | 9 | 12.3 | all | 0 | 0a |" in card and "sofa / couch" in card
+    assert "--model WEIGHTS --target photographs --half odd`" in card
     assert "the same share of 30 of the pictures" in card
     assert "the least sure pixels beyond a share of 0.6" in card and str(tmp_path) not in card
     assert sseg.load(str(tmp_path / "published")).categories == list(yaml.safe_load(TARGET.read_text())["categories"])
@@ -163,7 +165,7 @@ def test_categories_are_weighed_until_all_have_the_same_share():
 
 
 def test_a_balanced_teacher_labels_with_those_weights(photographs, tiny_weights, tmp_path):
-    """On pictures as many as the weights are found on, each category gets its share of the probability."""
+    """Its favourite gets fewer pixels, and the same labels come when the weights are read again."""
     pictures = open_unlabelled({"name": "folder", "root": str(photographs), "size": 64}, 0)
     pictures = Unlabelled(pictures.pixels[:20], pictures.aspects[:20], pictures.keys[:20])
     teacher, names = sseg.load(tiny_weights, device="cpu"), ["a dog", "grass", "the sky"]

@@ -11,7 +11,7 @@ def equal_shares(probabilities: Tensor) -> Tensor:
 
     ReMixMatch's distribution alignment (Berthelot et al. 2020, section 3.1) with a uniform prior, since nothing says
     how often a category occurs in unlabelled pictures; iterated as Sinkhorn's algorithm is, because each place's
-    probabilities go on summing to one. A category without any probability keeps the weight 1.
+    probabilities go on summing to one. A category without any probability does not move.
     """
     count = probabilities.shape[1]
     weights, some = torch.ones(count), probabilities.sum(0) > 0

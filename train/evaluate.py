@@ -34,7 +34,7 @@ from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, PseudoMasker
 from train.benchmarks import protocol_run
 from train.benchmarks.models import RIVALS
-from train.benchmarks.open import BENCHMARKS, POINTING, Half, open_benchmark, prepare
+from train.benchmarks.open import BENCHMARKS, HALVES, POINTING, Half, open_benchmark, prepare
 from train.benchmarks.pointing import Pointing, play
 from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, predictor, tuned_names
 from train.benchmarks.prepare import write_safely
@@ -45,7 +45,6 @@ from train.benchmarks.targets import match_target
 from train.provenance import commit, hardware
 
 SILHOUETTE, SWEEP = "silhouette", "sweep"
-HALVES = {"even": 0, "odd": 1}
 
 
 def main(arguments=None):
@@ -63,15 +62,15 @@ def main(arguments=None):
         benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit,
                                    partial=options.partial)
         if options.half:
-            benchmark = Half(benchmark, HALVES[options.half])
+            benchmark = Half(benchmark, options.half)
         result, metric = judge(benchmark, options)
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
     if options.half:
         result["protocol"] += f", pictures of {options.half} number"
-    result.update(half=options.half, commit=commit(), hardware=hardware(pick_device(options.device)))
-    result.update(torch=torch.__version__)
+    result.update(half=options.half, target=options.target, commit=commit())
+    result.update(hardware=hardware(pick_device(options.device)), torch=torch.__version__)
     if options.out:
         write_safely(Path(options.out), json.dumps(result, indent=1).encode())
     if not options.json_only:

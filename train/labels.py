@@ -53,7 +53,7 @@ def label(
     made_by = {"teacher": teacher.name, "categories": categories, "views": views, "mirrored": mirrored}
     _claim(folder, made_by | {"balanced": balanced, "pictures": _digest(pictures)})
     seen = categories, views, mirrored
-    weights = _category_weights(teacher, pictures, folder, balanced, *seen) if balanced else torch.ones(len(categories))
+    weights = _category_weights(teacher, pictures, folder, balanced, *seen) if balanced else None
     labels, sure, start = [], [], time.monotonic()
     chunks = range(0, len(pictures.keys), CHUNK)
     todo = sum(not _path(folder, first).is_file() for first in chunks)
@@ -88,9 +88,11 @@ def _scores(teacher, pictures: Unlabelled, row: int, categories: list[str], view
     return scores / (len(sides) * len(views))
 
 
-def _answer(scores: Tensor, weights: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _answer(scores: Tensor, weights: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
     """Label and confidence of each place, uint8 (h, w) each, from scores (C, h, w) and the categories' weights (C,)."""
-    best = (aligned(scores.movedim(0, 2), weights).movedim(2, 0) if (weights != 1).any() else scores).max(0)
+    if weights is not None:
+        scores = aligned(scores.movedim(0, 2), weights).movedim(2, 0)
+    best = scores.max(0)
     return best.indices.byte().numpy(), (best.values * 255).round().byte().numpy()
 
 

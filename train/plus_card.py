@@ -120,5 +120,6 @@ def results_table(results: list[dict]) -> str:
     for r in results:
         cells = [r["benchmark"], Path(r["model"]).name, r["images"], f"{r['miou']:.1f}", r["protocol"]]
         rows.append("| " + " | ".join(map(str, [*cells, r.get("seed", 0), r["commit"]])) + " |")
-    command = "python -m train.evaluate --benchmark NAME --model WEIGHTS"
+    asked = [f" --{key} {results[0][key]}" for key in ("target", "half") if results[0].get(key)]
+    command = "python -m train.evaluate --benchmark NAME --model WEIGHTS" + "".join(asked)
     return "\n".join(rows) + f"\n\nEach row: `{command}`, on {results[0]['hardware']}; mIoU in per cent."

@@ -33,6 +33,7 @@ PREPARE = {
     "lvis": prepare_lvis,
 }
 POINTING = "pointing"
+HALVES = ("even", "odd")
 BENCHMARKS = (*STICKERS, *MINI, *PUBLIC, "folder", POINTING)
 
 
@@ -56,10 +57,10 @@ def open_benchmark(name, root=None, seed_offset=0, limit=None, split="val", part
 
 
 class Half:
-    """Every second picture of a benchmark, from number `first` on: 0 to choose on, 1 to report on."""
+    """Every second picture of a benchmark: those of "even" number to choose on, those of "odd" number to report on."""
 
-    def __init__(self, benchmark, first: int):
-        self.benchmark, self.first = benchmark, first
+    def __init__(self, benchmark, which: str):
+        self.benchmark, self.first = benchmark, HALVES.index(which)
 
     def __getattr__(self, name):
         return getattr(self.benchmark, name)
