@@ -42,8 +42,24 @@ def pairwise_focal(logits: Tensor, targets: Tensor) -> Tensor:
     return ((if_one - if_zero) @ targets.transpose(-1, -2) + if_zero.sum(-1, keepdim=True)) / logits.shape[-1]
 
 
+def paired_dice(logits: Tensor, targets: Tensor) -> Tensor:
+    """Dice loss of each mask against its own target: (..., P) and (..., P) -> (...), +1 smoothing."""
+    probs = logits.sigmoid()
+    return 1 - (2 * (probs * targets).sum(-1) + 1) / (probs.sum(-1) + targets.sum(-1) + 1)
+
+
+def paired_focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sigmoid focal loss, mean over pixels, of each mask against its own target of zeros and ones -> (...)."""
+    wrong = logits * (1 - 2 * targets)  # logit of the wrong answer
+    alpha = 1 - FOCAL_ALPHA - (1 - 2 * FOCAL_ALPHA) * targets
+    return (alpha * wrong.sigmoid().square() * F.softplus(wrong)).mean(-1)
+
+
 def mask_loss(layer_logits: Tensor, ids: Tensor, k: int, focal_weight: float = 20.0) -> MaskLoss:
     """Dice and focal loss of matched masks, for every decoder layer; unmatched masks are free.
+
+    Every mask is compared with every target for the matching alone, without gradients: those are dear and would be
+    thrown away but for the matched pairs.
 
     Args:
         layer_logits: (D, B, N, h, w) mask logits of each decoder layer.
@@ -55,12 +71,14 @@ def mask_loss(layer_logits: Tensor, ids: Tensor, k: int, focal_weight: float = 2
     logits = layer_logits.float().flatten(3)  # (D, B, N, P)
     targets = one_hot_masks(ids, k)  # (B, K, P)
     valid = targets.any(-1)  # (B, K)
-    dice, focal = pairwise_dice(logits, targets), pairwise_focal(logits, targets)  # (D, B, N, K)
-    queries = match(dice + focal_weight * focal, valid)  # (D, B, K)
-    index = queries.clamp(min=0).unsqueeze(2)  # (D, B, 1, K)
+    with torch.no_grad():
+        cost = pairwise_dice(logits, targets) + focal_weight * pairwise_focal(logits, targets)  # (D, B, N, K)
+    queries = match(cost, valid)  # (D, B, K)
+    index = queries.clamp(min=0).unsqueeze(3).expand(-1, -1, -1, logits.shape[3])
+    chosen = logits.gather(2, index)  # (D, B, K, P)
     scale = valid / valid.sum().clamp(min=1)  # (B, K)
-    picked = [(pair.gather(2, index).squeeze(2) * scale).sum() for pair in (dice, focal)]
-    return MaskLoss(*picked, queries[-1])
+    dice, focal = ((loss(chosen, targets) * scale).sum() for loss in (paired_dice, paired_focal))
+    return MaskLoss(dice, focal, queries[-1])
 
 
 def region_similarity(
