@@ -7,7 +7,7 @@ from the same scenes, labelled once:
 - "as the recipe", and from a new encoder instead of the teacher's;
 - no pixel ignored, however unsure the teacher;
 - one region in seven given another name by chance, on top of the teacher's own mistakes;
-- true masks, as many pixels of them named wrongly by chance as the teacher names wrongly: what the student makes of noise
+- true masks, as many pixels of them named wrongly by chance as the teacher names wrongly: what a student makes of noise
   without reason. For comparison alone: no training code ever reads them.
 
 `ratio`: mIoU of the students as the recipe over the teacher's. Ends with one JSON object; `--join FILE ...` takes the
