@@ -125,6 +125,8 @@ def point(options):
     if options.oracle:
         raise SSegError("The pointing game judges models: leave --oracle out and give --model W.")
     benchmark = Pointing(root=options.root, limit=options.limit)
+    if options.half:
+        benchmark = Half(benchmark, options.half)
     segmenter = sseg.load(options.model, device=options.device, combine=options.combine)
     hits = play(Progress(benchmark), segmenter, options.size)
     kinds = dict(sorted(hits.items(), key=lambda item: -len(item[1])))
@@ -135,7 +137,7 @@ def point(options):
               "centre": centre, "ratio": round(model / centre, 3) if centre else None, "model": options.model,
               "kinds": {kind: {"pointing": a, "centre": b, "phrases": len(rows[kind])}
                         for kind, (a, b) in shares.items()}}
-    result.update(size=options.size or segmenter.long_side, commit=commit(),
+    result.update(half=options.half, size=options.size or segmenter.long_side, commit=commit(),
                   hardware=hardware(pick_device(options.device)), torch=torch.__version__)
     if not options.json_only:
         print(f"pointing, {len(benchmark)} images: {options.model}\n\n  {'':<16}   model  centre  phrases")
@@ -189,8 +191,8 @@ def parse(arguments=None):
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     if options.against and not (options.protocol and options.model):
         parser.error("--against needs --protocol and --model")
-    if options.half and (options.protocol or options.benchmark == POINTING):
-        parser.error("--half is for runs without --protocol, and not for the pointing game")
+    if options.half and options.protocol:
+        parser.error("--half is for runs without --protocol")
     if not (options.oracle or options.model or options.prepare):
         parser.error("give --model W, --oracle or --prepare")
     return options
