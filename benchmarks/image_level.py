@@ -1,0 +1,74 @@
+"""S-Seg beside an image-level model on photographs: python benchmarks/image_level.py S-SEG IMAGE-LEVEL
+
+classes of each picture. Ends with one JSON object.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from baselines import CellPredictor, ClusterPredictor  # noqa: E402
+
+import sseg  # noqa: E402
+from sseg.metrics import StreamingIoU  # noqa: E402
+from train.benchmarks.open import HALVES, Half, open_benchmark  # noqa: E402
+from train.benchmarks.predictors import Predictor  # noqa: E402
+from train.evaluate import present_classes  # noqa: E402
+from train.provenance import commit, hardware  # noqa: E402
+
+READINGS = {"S-Seg": Predictor, "pseudo-masks, named": ClusterPredictor, "cells, named": CellPredictor}
+ASKED = ("present", "present, two or more", "all")
+
+
+def judge(predict, benchmark) -> dict[str, dict[str, float]]:
+    """mIoU in per cent for each way of asking, over all classes and each group of the benchmark."""
+    metrics = {asked: StreamingIoU(len(benchmark.class_names)) for asked in ASKED}
+    for sample in benchmark:
+        truth = sample.labels
+        if benchmark.background is not None:
+            truth = np.where(truth == benchmark.background, benchmark.ignore, truth)
+        classes = present_classes(truth, benchmark.ignore)
+        own = predict(sample.image, classes)
+        metrics["present"].update(own, truth, benchmark.ignore)
+        if len(classes) > 1:
+            metrics["present, two or more"].update(own, truth, benchmark.ignore)
+        everything = [i for i in range(len(benchmark.class_names)) if i != benchmark.background]
+        metrics["all"].update(predict(sample.image, everything), truth, benchmark.ignore)
+    groups = {"miou": None, **benchmark.groups}
+    return {asked: {name: round(100 * metric.miou(classes), 1) for name, classes in groups.items()}
+            for asked, metric in metrics.items()}  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sseg", metavar="S-SEG", help="weights")
+    parser.add_argument("image_level", metavar="IMAGE-LEVEL", help="weights")
+    parser.add_argument("--benchmarks", nargs="+", default=["voc-mini", "coco-mini"])
+    parser.add_argument("--half", choices=HALVES)
+    parser.add_argument("--limit", type=int)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    models = {name: sseg.load(name, device="cpu") for name in (options.sseg, options.image_level)}
+    table, ratios = {}, {}
+    for name in options.benchmarks:
+        benchmark = open_benchmark(name, limit=options.limit)
+        benchmark = Half(benchmark, options.half) if options.half else benchmark
+        rows = {}
+        for reading, kind in READINGS.items():
+            model = models[options.sseg if kind is Predictor else options.image_level]
+            rows[reading] = judge(kind(model, benchmark.class_names, model.long_side), benchmark)
+            print(name, reading, rows[reading], flush=True)
+        best = max(rows[reading]["present"]["miou"] for reading in list(READINGS)[1:])
+        table[name], ratios[name] = rows, round(rows["S-Seg"]["present"]["miou"] / best, 2)
+    result = {"benchmark": "image_level", "half": options.half, "models": list(models), "table": table}
+    print(json.dumps(result | {"ratio": ratios, "commit": commit(), "hardware": hardware()}))
+
+
+if __name__ == "__main__":
+    main()
