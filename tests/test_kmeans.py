@@ -30,6 +30,10 @@ DATA = {
     "no modes": (lambda: modes(12, 300, 5, 1, 1.0), 8),
     "pixel features": (lambda: source("pixels")(smooth_pictures(12), (24, 24)).flatten(1, 2), 16),
     "far from the origin": (lambda: modes(8, 300, 3, 6, 0.3) + 1000, 6),
+    # from 2,048 tokens on, centres are found on a part of them
+    "many tokens in modes": (lambda: modes(4, 3136, 48, 8, 0.8, unit=True), 8),
+    "many tokens, no modes": (lambda: modes(4, 2100, 5, 1, 1.0), 12),
+    "many tokens of pictures": (lambda: source("pixels")(smooth_pictures(4, 240), (56, 56)).flatten(1, 2), 16),
 }
 
 
@@ -68,6 +72,16 @@ def test_labels_centres_and_inertia_agree_with_each_other(metric):
         torch.testing.assert_close(got.centers.norm(dim=-1), torch.ones(4, 6))
         scaled = kmeans(x * torch.rand(4, 150, 1).add(0.1), 6, steps=100, seeds=1, metric=metric)
         assert (scaled.labels == got.labels).float().mean() > 0.99
+
+
+def test_many_tokens_with_one_odd_one_out():
+    """A single token apart that the first look, at every fourth, does not see."""
+    x = modes(2, 2401, 6, 3, 0.1, seed=8)
+    x[:, 1] += 50
+    got = kmeans(x, 4, steps=50)
+    assert torch.isfinite(got.centers).all() and torch.isfinite(got.inertia).all()
+    nearest = torch.cdist(x, got.centers).argmin(2)
+    assert torch.equal(nearest, got.labels)
 
 
 def test_an_image_does_not_depend_on_its_batch_mates():
