@@ -1,4 +1,4 @@
-"""More pairs, more steps, better masks? python benchmarks/scaling.py [--pairs 40000] [--steps 360] [--parts 8 4 2 1]
+"""More pairs, more steps, better masks? python benchmarks/scaling.py [--pairs 40000] [--steps 360]
 
 Claim 3 of the paper, at our size: S-Seg learns from parts of a fixed set of pairs, rendered once, for as many steps of
 the first stage of mini.yaml in one thread; each part is the beginning of the next. Judged after every quarter of the
@@ -74,11 +74,12 @@ def train(part: int, options, seed: int, pairs: tuple | None) -> tuple[list[dict
 
 def plot(rows: list[dict]) -> None:
     """Left: over pairs, at the end; right: over samples seen, a line for each set. Thin lines: single seeds."""
+    from matplotlib import colormaps
     from matplotlib import pyplot as plt
 
     most = max(row["samples"] for row in rows)
     sizes, seeds = sorted({row["pairs"] for row in rows}), {row["seed"] for row in rows}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", sharey=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharey=True)
     for kind, colour in (("present", "#2563a8"), ("all", "#c2571a")):
         points = [[row[f"miou_{kind}"] for row in rows if row["samples"] == most and row["pairs"] == size]
                   for size in sizes]  # fmt: skip
@@ -87,22 +88,23 @@ def plot(rows: list[dict]) -> None:
         label = {"present": "phrases of each picture", "all": "all 705 phrases"}[kind]
         left.plot(sizes, [statistics.mean(values) for values in points], color=colour, marker="o", label=label)
     left.set_xscale("log", base=2)
-    left.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    left.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
     left.minorticks_off()
     left.set_xlabel("pairs")
     left.set_ylabel("mIoU")
     left.set_title(f"after {most:,} samples", fontsize=10)
-    left.legend(fontsize=8, loc="center left")
+    left.legend(fontsize=8, loc="upper left")
     for number, size in enumerate(sizes):
         samples = sorted({row["samples"] for row in rows})
         means = [statistics.mean(row["miou_present"] for row in rows if (row["pairs"], row["samples"]) == (size, n))
                  for n in samples]  # fmt: skip
-        right.plot(samples, means, color="#2563a8", alpha=0.35 + 0.65 * number / (len(sizes) - 1), marker="o",
-                   label=f"{size:,} pairs")  # fmt: skip
+        colour = colormaps["viridis"](0.92 * (1 - number / max(len(sizes) - 1, 1)))
+        right.plot(samples, means, color=colour, marker="o", label=f"{size:,} pairs")
     right.set_xlabel("samples seen")
     right.set_xticks(samples, [f"{n:,}" for n in samples])
     right.set_title(f"phrases of each picture, mean of {len(seeds)} seeds", fontsize=10)
-    right.legend(fontsize=8, loc="lower right")
+    handles, labels = right.get_legend_handles_labels()
+    right.legend(handles[::-1], labels[::-1], fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for axis in (left, right):
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
@@ -113,7 +115,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=40_000)
     parser.add_argument("--steps", type=int, default=360, help=f"of {BATCH} samples")
-    parser.add_argument("--parts", type=int, nargs="*", default=[8, 4, 2, 1], help="one over the share of the pairs")
+    parser.add_argument("--parts", type=int, nargs="*", default=[512, 128, 32, 8, 4, 2, 1], help="one over the share of the pairs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--join", type=Path, nargs="*", default=[], help="outputs of earlier runs")
     parser.add_argument("--plot", action="store_true")
