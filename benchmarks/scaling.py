@@ -25,6 +25,7 @@ from train.pretrain import Run  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 from train.recipe import read_recipe  # noqa: E402
 
+PARTS = [512, 128, 32, 8, 4, 2, 1]
 CHECKS = 4
 BATCH = 128
 RENDERED_AT_ONCE = 500
@@ -115,7 +116,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=40_000)
     parser.add_argument("--steps", type=int, default=360, help=f"of {BATCH} samples")
-    parser.add_argument("--parts", type=int, nargs="*", default=[512, 128, 32, 8, 4, 2, 1], help="one over the share of the pairs")
+    parser.add_argument("--parts", type=int, nargs="*", default=PARTS, help="one over the share of the pairs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--join", type=Path, nargs="*", default=[], help="outputs of earlier runs")
     parser.add_argument("--plot", action="store_true")
