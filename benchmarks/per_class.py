@@ -25,8 +25,11 @@ def draw(axis, before: dict[str, float], after: dict[str, float], changes: list[
     axis.plot([0, 100], [0, 100], color="#888888", linewidth=1)
     points = [before[name] for name in changes], [after[name] for name in changes]
     axis.scatter(*points, s=22, color="#2563a8", alpha=0.8)
-    for name in {*changes[:NAMED], *changes[-NAMED:]}:
-        axis.annotate(name, (before[name], after[name]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    for what, names, colour in (("gained", changes[:-NAMED - 1:-1], "#2e8b57"), ("lost", changes[:NAMED], "#c2571a")):
+        lines = "\n".join(f"{name}  {before[name]:.0f} to {after[name]:.0f}" for name in names)
+        points = [before[name] for name in names], [after[name] for name in names]
+        axis.scatter(*points, s=30, color=colour, label=f"{what} most:\n{lines}")
+    axis.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=1.2)
     axis.set_xlim(0, 100)
     axis.set_ylim(0, 100)
     axis.set_aspect("equal")
@@ -41,7 +44,7 @@ def main():
     options = parser.parse_args()
     (first, before), (second, after) = read(options.before), read(options.after)
     changes = sorted(before.keys() & after.keys(), key=lambda name: after[name] - before[name])
-    figure, axis = plt.subplots(figsize=(5.2, 5.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6.8, 5.2), layout="constrained")
     draw(axis, before, after, changes)
     axis.set_title(f"IoU of each class, {first['benchmark']}, {first['images']} pictures", fontsize=10)
     axis.set_xlabel(f"{Path(first['model']).name}: mIoU {first['miou']:.1f}")
