@@ -34,6 +34,7 @@ ASKED = ("present", "present, two or more", "all")
 def judge(predict, benchmark) -> dict[str, dict[str, float]]:
     """mIoU in per cent for each way of asking, over all classes and each group of the benchmark."""
     metrics = {asked: StreamingIoU(len(benchmark.class_names)) for asked in ASKED}
+    everything = [i for i in range(len(benchmark.class_names)) if i != benchmark.background]
     for sample in benchmark:
         truth = sample.labels
         if benchmark.background is not None:
@@ -43,7 +44,6 @@ def judge(predict, benchmark) -> dict[str, dict[str, float]]:
         metrics["present"].update(own, truth, benchmark.ignore)
         if len(classes) > 1:
             metrics["present, two or more"].update(own, truth, benchmark.ignore)
-        everything = [i for i in range(len(benchmark.class_names)) if i != benchmark.background]
         metrics["all"].update(predict(sample.image, everything), truth, benchmark.ignore)
     groups = {"miou": None, **benchmark.groups}
     return {asked: {name: round(100 * metric.miou(classes), 1) for name, classes in groups.items()}

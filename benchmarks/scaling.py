@@ -53,6 +53,24 @@ def render(run: Run, count: int) -> tuple[torch.Tensor, list[str]]:
     return torch.cat([pixels for pixels, _ in parts])[:count], [text for _, texts in parts for text in texts][:count]
 
 
+def learning_curve(run, steps: int, about: dict, judge) -> list[dict]:
+    """Train a run for so many steps -> a row after every quarter: `about`, samples seen, what `judge()` says."""
+    rows = []
+    for check in range(1, CHECKS + 1):
+        run.model.train()
+        while run.step < steps * check // CHECKS:
+            run.train_step()
+        run.save()
+        rows.append(about | {"samples": run.samples} | judge())
+        print(rows[-1], flush=True)
+    return rows
+
+
+def rows_of(paths: list[Path]) -> list[dict]:
+    """The rows that earlier runs of a benchmark ended with."""
+    return [row for path in paths for row in json.loads(path.read_text().splitlines()[-1])["rows"]]
+
+
 def train(part: int, options, seed: int, pairs: tuple | None) -> tuple[list[dict], tuple]:
     """Train on one over `part` of the pairs -> (a row for each check, the pairs)."""
     with tempfile.TemporaryDirectory() as folder:
@@ -62,15 +80,8 @@ def train(part: int, options, seed: int, pairs: tuple | None) -> tuple[list[dict
         run = Run(recipe, resume=False)
         pairs = pairs or render(run, options.pairs)
         run.pairs = FixedPairs(run.pairs, *pairs, options.pairs // part, seed)
-        rows = []
-        for check in range(1, CHECKS + 1):
-            run.model.train()
-            while run.step < options.steps * check // CHECKS:
-                run.train_step()
-            run.save()
-            rows.append({"pairs": options.pairs // part, "seed": seed, "samples": run.samples} | evaluate(folder))
-            print(rows[-1], flush=True)
-    return rows, pairs
+        about = {"pairs": options.pairs // part, "seed": seed}
+        return learning_curve(run, options.steps, about, lambda: evaluate(folder)), pairs
 
 
 def plot(rows: list[dict]) -> None:
@@ -122,7 +133,7 @@ def main():
     parser.add_argument("--plot", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [row for path in options.join for row in json.loads(path.read_text().splitlines()[-1])["rows"]]
+    rows = rows_of(options.join)
     for seed in options.seeds:
         pairs = None
         for part in options.parts:

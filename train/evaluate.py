@@ -35,7 +35,7 @@ from sseg.pseudo_masker import METHODS, PseudoMasker
 from train.benchmarks import protocol_run
 from train.benchmarks.models import RIVALS
 from train.benchmarks.open import BENCHMARKS, HALVES, POINTING, Half, open_benchmark, prepare
-from train.benchmarks.pointing import Pointing, play
+from train.benchmarks.pointing import BLUR, Pointing, play
 from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, predictor, tuned_names
 from train.benchmarks.prepare import write_safely
 from train.benchmarks.progress import Progress
@@ -128,7 +128,7 @@ def point(options):
     if options.half:
         benchmark = Half(benchmark, options.half)
     segmenter = sseg.load(options.model, device=options.device, combine=options.combine)
-    hits = play(Progress(benchmark), segmenter, options.size)
+    hits = play(Progress(benchmark), segmenter, options.size, options.blur)
     kinds = dict(sorted(hits.items(), key=lambda item: -len(item[1])))
     rows = {"all": [hit for one in kinds.values() for hit in one], **kinds}
     shares = {kind: [percent(share) for share in np.mean(row, 0)] for kind, row in rows.items() if row}
@@ -137,7 +137,7 @@ def point(options):
               "centre": centre, "ratio": round(model / centre, 3) if centre else None, "model": options.model,
               "kinds": {kind: {"pointing": a, "centre": b, "phrases": len(rows[kind])}
                         for kind, (a, b) in shares.items()}}
-    result.update(half=options.half, size=options.size or segmenter.long_side, commit=commit(),
+    result.update(half=options.half, blur=options.blur, size=options.size or segmenter.long_side, commit=commit(),
                   hardware=hardware(pick_device(options.device)), torch=torch.__version__)
     if not options.json_only:
         print(f"pointing, {len(benchmark)} images: {options.model}\n\n  {'':<16}   model  centre  phrases")
@@ -177,6 +177,8 @@ def parse(arguments=None):
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
     parser.add_argument("--half", choices=HALVES, help="only the pictures of even number, to choose on, or the others, "
                         "to report on")
+    parser.add_argument("--blur", type=share, default=BLUR, metavar="SHARE", help="of the pointing game: deviation of "
+                        f"the Gaussian over a phrase's map, of its longer side ({BLUR:g})")
     parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
     parser.add_argument("--features", default="pixels", help="feature source of the pseudo-masks")
@@ -206,8 +208,10 @@ def natural(text):
 
 
 def threshold(text):
-    if text == SWEEP:
-        return text
+    return text if text == SWEEP else share(text)
+
+
+def share(text):
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
