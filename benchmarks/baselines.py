@@ -44,6 +44,8 @@ IMAGE_LEVEL = ["loss.dice=0.0", "loss.focal=0.0", "loss.pooling=feature_mean", "
 class ClusterPredictor(Predictor):
     """Names for pseudo-masks: the features pooled under each K-Means cluster of the picture."""
 
+    features, k = PixelFeatures, K  # what makes the pseudo-masks
+
     @torch.inference_mode()
     def __call__(self, image, classes=None):
         model, config = self.segmenter.model, self.segmenter.model.config
@@ -61,8 +63,8 @@ class ClusterPredictor(Predictor):
         return chosen[inference.top_class(scores, image.shape[:2])[0].long()].numpy()
 
     def regions(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
-        ids = pseudo_masks(pixels, PixelFeatures(), K, grid, seeds=0)[0]
-        return F.one_hot(ids, K).permute(2, 0, 1).float()
+        ids = pseudo_masks(pixels, self.features(), self.k, grid, seeds=0)[0]
+        return F.one_hot(ids, self.k).permute(2, 0, 1).float()
 
 
 class CellPredictor(ClusterPredictor):

@@ -1,15 +1,18 @@
 """What spreading features among cells alike does to pseudo-masks: python benchmarks/diffusion.py [--benchmarks ...]
 
-Oracle mIoU at K = 8 (as `python -m train.evaluate --oracle`) of `pixels`, `textons` and `mini`, each as it is and
-spread. The bundled `textons` and `mini` are spread; `pixels`, the plain baseline, is not.
+Oracle mIoU at K = 8 (as `python -m train.evaluate --oracle`) of `pixels`, `textons` and `mini`, each as it is, spread,
+and spread with ground drawn together. The bundled `textons` and `mini` are the last, `pixels`, the plain baseline, is
+the first. `oracle_miou` is over classes; `picture_miou`, the mean over pictures of each one's own, moves less by chance
+where classes are in one or two pictures only. A line of JSON for each.
 """
 
 import argparse
 import json
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -18,43 +21,78 @@ from sseg.features.diffusion import diffused  # noqa: E402
 from sseg.features.mini import MiniFeatures  # noqa: E402
 from sseg.features.pixels import PixelFeatures  # noqa: E402
 from sseg.features.textons import TextonFeatures  # noqa: E402
+from sseg.kmeans import kmeans  # noqa: E402
 from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
 from sseg.pseudo_masker import STEPS  # noqa: E402
-from sseg.pseudo_masks import grid_of, pseudo_masks  # noqa: E402
-from train.evaluate import open_benchmark, percent  # noqa: E402
+from sseg.pseudo_masks import grid_of  # noqa: E402
+from train.evaluate import ANOTHER, open_benchmark, percent  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
+WAYS = {
+    "as they are": lambda features: features,
+    "spread": partial(diffused, ground=0),
+    "spread, ground together": diffused,
+}
+SOURCES = {
+    "pixels": PixelFeatures,
+    "textons": lambda: TextonFeatures(spread=False),
+    "mini": lambda: MiniFeatures(spread=False),
+}
 
-def oracle(benchmark, source, spread: bool, k: int) -> dict:
-    """Figures of one set; picture number i is clustered with seed i."""
-    metric, seconds = StreamingIoU(len(benchmark.class_names)), 0.0
+
+class Figures:
+    """Oracle mIoU over the classes of a set, and of each picture by itself."""
+
+    def __init__(self, benchmark):
+        self.classes, self.ignore = len(benchmark.class_names), benchmark.ignore
+        self.whole, self.pictures = StreamingIoU(self.classes), []
+
+    def update(self, ids: np.ndarray, labels: np.ndarray) -> None:
+        """Clusters (h, w) and the truth (H, W) of one picture."""
+        own = StreamingIoU(self.classes)
+        for metric in (self.whole, own):
+            oracle_update(metric, ids, labels, self.ignore)
+        self.pictures.append(own.miou())
+
+    def result(self) -> dict:
+        """In per cent; pictures without any class do not count."""
+        return {"oracle_miou": percent(self.whole.miou()), "picture_miou": percent(float(np.nanmean(self.pictures)))}
+
+
+def judge(benchmark, source, ways: list[str], k: int, clusterings: int) -> dict[str, Figures]:
+    """Figures of each way; picture i is clustered with the seeds of `train.evaluate --clusterings`."""
+    found = {way: Figures(benchmark) for way in ways}
     for i, sample in enumerate(benchmark):
         pixels = torch.from_numpy(sample.image).permute(2, 0, 1)[None].contiguous()
-        start = time.perf_counter()
-        used = (lambda pixels, grid: diffused(source(pixels, grid))) if spread else source
-        ids = pseudo_masks(pixels, used, k, grid_of(*sample.image.shape[:2]), i, STEPS)[0]
-        seconds += time.perf_counter() - start
-        oracle_update(metric, ids.numpy(), sample.labels, benchmark.ignore)
-    figures = {"benchmark": benchmark.name, "spread": spread, "oracle_miou": percent(metric.compute()["miou"])}
-    return figures | {"seconds_per_image": round(seconds / len(benchmark), 4)}
+        grid = grid_of(*sample.image.shape[:2])
+        features = source(pixels, grid)
+        for way, figures in found.items():
+            cells = WAYS[way](features).flatten(1, 2)
+            for turn in range(clusterings):
+                ids = kmeans(cells, k, STEPS, seeds=i + turn * ANOTHER).labels.view(grid)
+                figures.update(ids.numpy(), sample.labels)
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmarks", nargs="+", default=["voc-mini", "coco-mini", "coco-mini-stuff", "stickers"])
-    parser.add_argument("--features", nargs="+", default=["pixels", "textons", "mini"])
+    parser.add_argument("--features", nargs="+", choices=SOURCES, default=list(SOURCES))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--k", type=int, default=8)
+    parser.add_argument("--clusterings", type=int, default=1, help="of each picture, by other seeds")
+    parser.add_argument("--seed-offset", type=int, default=0, help="other scenes, of benchmarks that are rendered")
     parser.add_argument("--limit", type=int, help="only the first N pictures of each set")
     options = parser.parse_args()
-    sources = {"pixels": PixelFeatures, "textons": lambda: TextonFeatures(spread=False)}
-    sources["mini"] = lambda: MiniFeatures(spread=False)
+    torch.set_num_threads(1)
     for name in options.benchmarks:
         for features in options.features:
-            for spread in (False, True):
-                benchmark = open_benchmark(name, limit=options.limit)
-                result = {"features": features, **oracle(benchmark, sources[features](), spread, options.k)}
-                result |= {"k": options.k, "commit": commit(), "hardware": hardware("cpu")}
-                print(json.dumps(result), flush=True)
+            benchmark = open_benchmark(name, limit=options.limit, seed_offset=options.seed_offset)
+            found = judge(benchmark, SOURCES[features](), options.ways, options.k, options.clusterings)
+            for way, figures in found.items():
+                result = {"benchmark": name, "features": features, "way": way, **figures.result(), "k": options.k}
+                result |= {"clusterings": options.clusterings, "seed": options.seed_offset, "commit": commit()}
+                print(json.dumps(result | {"hardware": hardware("cpu")}), flush=True)
 
 
 if __name__ == "__main__":

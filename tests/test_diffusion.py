@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sseg.features.diffusion import KEYS, diffused
+from sseg.features.diffusion import KEYS, at_border, diffused
 
 
 def walk(x, width, steps):
@@ -17,7 +17,7 @@ def walk(x, width, steps):
 @pytest.mark.parametrize(("width", "steps"), [(0.1, 1), (0.1, 3), (0.5, 2)])
 def test_it_is_a_random_walk_on_the_graph_of_cells(width, steps):
     features = torch.randn(2, 6, 9, 5, generator=torch.Generator().manual_seed(0))
-    found = diffused(features, width, steps)
+    found = diffused(features, width, steps, ground=0)
     for one, features_of_one in zip(found, features, strict=True):
         expected = walk(features_of_one.flatten(0, 1).numpy(), width, steps)
         assert one.flatten(0, 1).numpy() == pytest.approx(expected, abs=1e-4)
@@ -41,10 +41,32 @@ def test_a_fine_grid_spreads_from_fewer_cells_to_nearly_the_same():
     side = 2 * int(KEYS**0.5)
     line = torch.linspace(-1, 1, side)
     smooth = torch.stack([line.sin().expand(side, side), line[:, None].cos().expand(side, side)], 2)[None]
-    found = diffused(smooth)
+    found = diffused(smooth, ground=0)
     expected = walk(smooth[0, ::2, ::2].flatten(0, 1).numpy(), 0.1, 3)
     difference = found[0, ::2, ::2].flatten(0, 1).numpy() - expected
     assert np.abs(difference - difference.mean(0)).max() < 0.05 * np.abs(expected).max()
+
+
+def test_what_is_alike_to_the_border_is_drawn_together_and_things_are_not():
+    """Two grounds that reach the border, two things that do not: as far from one another before, not after."""
+    cells = torch.zeros(1, 24, 24, 4)
+    cells[:, :12, :, 0], cells[:, 12:, :, 1] = 1, 1
+    for rows, channel in ((slice(4, 9), 2), (slice(15, 20), 3)):
+        cells[:, rows, 8:16] = 0
+        cells[:, rows, 8:16, channel] = 1
+    plain, found = diffused(cells, ground=0)[0], diffused(cells)[0]
+
+    def ratio(x):
+        return float((x[6, 12] - x[17, 12]).norm() / (x[0, 0] - x[-1, 0]).norm())
+
+    assert ratio(plain) == pytest.approx(1, abs=0.02)
+    assert ratio(found) > 1.5
+
+
+def test_the_border_of_a_picture_is_what_has_no_neighbour_on_some_side():
+    found = at_border(torch.zeros(2, 4, 5, 3)).view(2, 4, 5)
+    assert float(found.mean()) == pytest.approx(1)
+    assert (found[0] > 0).tolist() == [[True] * 5, [True, *[False] * 3, True], [True, *[False] * 3, True], [True] * 5]
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 5000), (3000, 2), (128, 128)])

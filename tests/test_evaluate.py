@@ -86,6 +86,18 @@ def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):
     assert last_line(capsys)["oracle_miou"] < 60
 
 
+def test_every_clustering_of_a_picture_counts(tmp_path):
+    arguments = ["--benchmark", "stickers", "--limit", "2", "--oracle", "--features", "pixels", "--k", "8"]
+    found = []
+    for more in ([], ["--clusterings", "4"]):
+        file = tmp_path / "result.json"
+        assert evaluate.main([*arguments, "--resolution", "128", "--device", "cpu", "--out", str(file), *more]) == 0
+        found.append(json.loads(file.read_text()))
+    one, four = found
+    assert [4 * row["pixels"] for row in one["per_class"]] == [row["pixels"] for row in four["per_class"]]
+    assert one["oracle_miou"] != four["oracle_miou"] and four["images"] == one["images"]
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

@@ -45,6 +45,7 @@ from train.benchmarks.targets import match_target
 from train.provenance import commit, hardware
 
 SILHOUETTE, SWEEP = "silhouette", "sweep"
+ANOTHER = 10_000  # between the seeds of two clusterings of a picture
 
 
 def main(arguments=None):
@@ -185,6 +186,8 @@ def parse(arguments=None):
     parser.add_argument("--facet", help="kind of the source's features (default: its first)")
     parser.add_argument("--k", type=clusters, default=8, help=f"clusters a picture, or {SILHOUETTE}: chosen for each")
     parser.add_argument("--method", choices=METHODS, default="kmeans", help="how cells are clustered")
+    parser.add_argument("--clusterings", type=natural, default=1, metavar="N", help="of each picture, by other "
+                        "seeds: figures of all of them together move less by chance")
     parser.add_argument("--resolution", type=natural, default=448, help="side in pixels of a square picture that is "
                         "cut into 8 x 8 cells for the pseudo-masks; others get as many cells")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -313,7 +316,7 @@ def present_classes(labels, ignore):
 def run_oracle(benchmark, options):
     """Cluster every picture, let each cluster take its majority class; returns (result dict, metric).
 
-    Picture number i is clustered with seed i.
+    Picture number i is clustered with seed i, and further times with i + 10,000, ...: all of them count.
     """
     masker = PseudoMasker(options.features, options.facet, options.device)
     metric, seconds, counts = StreamingIoU(len(benchmark.class_names)), 0.0, []
@@ -323,12 +326,15 @@ def run_oracle(benchmark, options):
         k = found.best_k(seed=i) if options.k == SILHOUETTE else options.k
         masks = masker.cluster(found, k, i, options.method)
         seconds += time.perf_counter() - start
-        counts.append(masks.count)
-        oracle_update(metric, masks.ids, sample.labels, benchmark.ignore)
+        seeds = range(i + ANOTHER, i + options.clusterings * ANOTHER, ANOTHER)
+        for each in (masks, *(masker.cluster(found, k, seed, options.method) for seed in seeds)):
+            counts.append(each.count)
+            oracle_update(metric, each.ids, sample.labels, benchmark.ignore)
     result = summary(benchmark, metric, seconds, options)
     result.update(model=f"{masker.name}, {options.method}, K = {options.k}", phrases=None, features=masker.name,
                   facet=masker.facet, method=options.method, k=options.k, resolution=options.resolution,
-                  mean_clusters=round(float(np.mean(counts)), 2), oracle_miou=result["miou"],
+                  clusterings=options.clusterings, mean_clusters=round(float(np.mean(counts)), 2),
+                  oracle_miou=result["miou"],
                   protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}")
     return result, metric
 
