@@ -23,7 +23,7 @@ tags: [self-supervised, pseudo-masks, s-seg]
 
 Features for pseudo-masks, learned from pictures alone: no captions, no labels, no other network. A ViT of
 {parameters:,} parameters with patches of 8 pixels. Its features, joined with the textons (texture, colour and
-position) and spread among cells alike, are what K-Means divides a picture by.
+position), spread among cells alike, and those of the ground drawn together, are what K-Means divides a picture by.
 
 ```python
 import sseg
