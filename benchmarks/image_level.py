@@ -4,9 +4,9 @@ The second learned from the same pairs for as many steps, texts against the mean
 regions (train.pretrain RECIPE loss.dice=0 loss.focal=0 loss.pooling=feature_mean). It is read in the two ways of
 benchmarks/baselines.py: a name for each pseudo-mask, and one for each cell. Without background, all classes asked for,
 or the classes of each picture; those also on the pictures that hold two or more alone: where only the one class that a
-picture holds is asked for, any answer is right. "clusters, true names": what masks could reach at most, K = 8 clusters of
-the features `mini`, each given the class of most of its pixels. `ratio`: S-Seg's mIoU over the better of the others', classes of each
-picture. Ends with one JSON object.
+picture holds is asked for, any answer is right. "clusters, true names": what masks could reach at most, K = 8 clusters
+of the features `mini`, each given the class of most of its pixels. `ratio`: S-Seg's mIoU over the better of the
+others', classes of each picture. Ends with one JSON object.
 """
 
 import argparse
