@@ -59,9 +59,9 @@ class Figures:
         return {"oracle_miou": percent(self.whole.miou()), "picture_miou": percent(float(np.nanmean(self.pictures)))}
 
 
-def judge(benchmark, source, ways: list[str], k: int, clusterings: int) -> dict[str, Figures]:
+def judge(benchmark, source, k: int, clusterings: int) -> dict[str, Figures]:
     """Figures of each way; picture i is clustered with the seeds of `train.evaluate --clusterings`."""
-    found = {way: Figures(benchmark) for way in ways}
+    found = {way: Figures(benchmark) for way in WAYS}
     for i, sample in enumerate(benchmark):
         pixels = torch.from_numpy(sample.image).permute(2, 0, 1)[None].contiguous()
         grid = grid_of(*sample.image.shape[:2])
@@ -78,21 +78,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmarks", nargs="+", default=["voc-mini", "coco-mini", "coco-mini-stuff", "stickers"])
     parser.add_argument("--features", nargs="+", choices=SOURCES, default=list(SOURCES))
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--k", type=int, default=8)
     parser.add_argument("--clusterings", type=int, default=1, help="of each picture, by other seeds")
-    parser.add_argument("--seed-offset", type=int, default=0, help="other scenes, of benchmarks that are rendered")
     parser.add_argument("--limit", type=int, help="only the first N pictures of each set")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.benchmarks:
         for features in options.features:
-            benchmark = open_benchmark(name, limit=options.limit, seed_offset=options.seed_offset)
-            found = judge(benchmark, SOURCES[features](), options.ways, options.k, options.clusterings)
+            benchmark = open_benchmark(name, limit=options.limit)
+            found = judge(benchmark, SOURCES[features](), options.k, options.clusterings)
             for way, figures in found.items():
                 result = {"benchmark": name, "features": features, "way": way, **figures.result(), "k": options.k}
-                result |= {"clusterings": options.clusterings, "seed": options.seed_offset, "commit": commit()}
-                print(json.dumps(result | {"hardware": hardware("cpu")}), flush=True)
+                result |= {"clusterings": options.clusterings, "commit": commit(), "hardware": hardware("cpu")}
+                print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":
