@@ -35,8 +35,6 @@ from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 from train.schedule import learning_rate, stage_at
 
-TERMS = ("whole", "near", "used", "entropy")
-
 
 class Seen(NamedTuple):
     """Unit vectors of a view's patches (B, h, w, e), and cosines of the view with the prototypes (B, P)."""
@@ -118,12 +116,14 @@ def near_contrast(patches, others, closeness: Tensor, pieces, other_pieces, temp
 class Run:
     """Everything that changes while training, and where it is kept."""
 
+    terms = ("whole", "near", "used", "entropy")  # to print
+
     def __init__(self, recipe: dict, resume: bool):
         self.recipe, self.out = recipe, Path(recipe["out"])
         self.rank, self.world, self.device = start(recipe["device"])
         torch.manual_seed(recipe["seed"])
-        self.pictures = Pictures(recipe["data"], recipe["seed"], self.device)
-        self.student = Distiller(recipe).to(self.device)
+        self.pictures = self.open_pictures()
+        self.student = self.model().to(self.device)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False).eval()
         self.towers = DistributedDataParallel(self.student) if self.world > 1 else self.student
         decay = [p for p in self.student.parameters() if p.ndim > 1]
@@ -137,12 +137,26 @@ class Run:
         if resume:
             self.restore()
 
+    def open_pictures(self):
+        return Pictures(self.recipe["data"], self.recipe["seed"], self.device)
+
+    def model(self) -> nn.Module:
+        """What learns; its `backbone` is what is kept."""
+        return Distiller(self.recipe)
+
     def train_step(self) -> dict[str, Tensor]:
-        """One batch: views, the teacher's assignments, the student's, one step of the optimiser."""
+        """One batch, one step of the optimiser -> `loss` and what is worth logging."""
+        torch.manual_seed(self.recipe["seed"] * 1_000_003 + self.step)
+        stage = stage_at(self.recipe["stages"], self.step)
+        terms = self.losses(self.step * self.world + self.rank, stage["batch"] // self.world, stage)
+        self.update(terms["loss"])
+        self.samples += stage["batch"]
+        return {name: value.detach() for name, value in terms.items()}
+
+    def losses(self, seed: int, n: int, stage: dict) -> dict[str, Tensor]:
+        """Views of n pictures, the teacher's assignments, and how far from them the student is."""
         recipe = self.recipe
-        torch.manual_seed(recipe["seed"] * 1_000_003 + self.step)
-        seed, stage = self.step * self.world + self.rank, stage_at(recipe["stages"], self.step)
-        views = self.pictures.views(seed, stage["batch"] // self.world, stage, recipe["colour"])
+        views = self.pictures.views(seed, n, stage, recipe["colour"])
         inputs = [(view.pixels - self.mean) / self.std for view in views]
         large = stage["large"]["count"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
@@ -153,11 +167,8 @@ class Run:
         targets = [sinkhorn(one.scores.float() / w["teacher_temperature"], w["sinkhorn"]) for one in taught]
         whole, near = self.whole_loss(found, targets), self.near_loss(views, found, taught)
         loss = w["whole"] * whole + w["near"] * near
-        self.update(loss)
-        self.samples += stage["batch"]
         used = entropy(targets[0].mean(0)).exp()  # how many prototypes are in use, as a number of equal ones
-        terms = {"loss": loss, "whole": whole, "near": near, "used": used, "entropy": entropy(targets[0]).mean()}
-        return {name: value.detach() for name, value in terms.items()}
+        return {"loss": loss, "whole": whole, "near": near, "used": used, "entropy": entropy(targets[0]).mean()}
 
     def whole_loss(self, found: list[Seen], targets: list[Tensor]) -> Tensor:
         """Every view against the teacher's large views, but not against itself."""
@@ -240,7 +251,7 @@ def train(run: Run) -> None:
         record["images_per_second"], seen = round((run.samples - seen) / elapsed, 1), run.samples
         log.append(run.out, record)
         left = (run.total - run.step) * elapsed / steps / 60
-        terms = "  ".join(f"{name} {record[name]:.3f}" for name in TERMS)
+        terms = "  ".join(f"{name} {record[name]:.3f}" for name in run.terms)
         print(f"step {run.step}/{run.total}  {terms}  {record['images_per_second']:.0f} images/s  "
               f"{left:.0f} min left", file=sys.stderr, flush=True)
         sums.clear()

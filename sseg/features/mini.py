@@ -1,6 +1,7 @@
 """Features of features-mini, the small ViT that was trained on pictures alone (train/features.py)."""
 
 import json
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +33,12 @@ class MiniFeatures(FeatureSource):
     label = "small ViT, learned here without labels"
     stride = PATCH
 
-    def __init__(self, device="cpu", folder=None, spread=True):
+    def __init__(self, device="cpu", folder=None, spread=True, scale=SCALE):
         """`folder`: other weights of train/features.py. `spread`: whether features spread among cells alike, to measure
-        what that does. Raises SSegError: the weights are missing or damaged."""
-        self.spread = spread
-        folder = WEIGHTS / FOLDER if folder is None else folder
+        what that does. `scale`: side at which the network looks, of the side that the cells have together.
+        Raises SSegError: the weights are missing or damaged."""
+        self.spread, self.scale = spread, scale
+        folder = WEIGHTS / FOLDER if folder is None else Path(folder)
         if not folder.is_dir():
             raise SSegError("The weights features-mini are not bundled in this version: choose the features pixels.")
         try:
@@ -50,7 +52,7 @@ class MiniFeatures(FeatureSource):
     @torch.inference_mode()
     def __call__(self, pixels, grid):
         check_pixels(pixels, grid)
-        size = tuple(PATCH * max(2, round(SCALE * cells)) for cells in grid)
+        size = tuple(PATCH * max(2, round(self.scale * cells)) for cells in grid)
         small = normalised(pixels, size, MEAN, STD, self.network.cls.device)
         patches = self.network(small)[0]  # (B, h', w', e)
         cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)

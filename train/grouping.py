@@ -1,0 +1,104 @@
+"""Second stage of features-mini: what many pictures put together, each of them only roughly.
+
+    python -m train.grouping train/recipes/features-mini-2.yaml
+    python -m train.grouping train/recipes/features-mini-2.yaml --resume
+    torchrun --nproc-per-node 2 -m train.grouping train/recipes/features-mini-2.yaml
+
+The features `mini` of the first stage divide every picture into pseudo-masks, at several K. Then the network, which
+sees the picture in changed colours, learns to find for each patch those of its clusters among the patches of several
+pictures. Where a clustering errs it errs by the chances of one picture; what the network cannot foresee averages out.
+No captions, no labels, no people's masks.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sseg.errors import SSegError
+from sseg.features.network import SmallViT
+from train import features
+from train.data.grouped import GroupedPictures
+from train.distributed import finish
+from train.recipe import read_arguments
+
+
+class Grouper(nn.Module):
+    """The network of the first stage, by its patches alone."""
+
+    def __init__(self, folder: Path):
+        """Raises SSegError: there are no weights in the folder, or they do not fit."""
+        super().__init__()
+        try:
+            self.backbone = SmallViT(**json.loads((folder / "config.json").read_text()))
+            self.backbone.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SSegError(f"{folder} holds no weights of the first stage: run train.features, or change "
+                            "teacher.weights.") from error
+        self.float()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, s, s) -> unit vectors of patches (B, s / 8 * s / 8, e)."""
+        return self.backbone(pixels)[0].flatten(1, 2)
+
+
+def cluster_contrast(patches: Tensor, ids: Tensor, temperature: float, group: int) -> Tensor:
+    """Cross-entropy of picking the patches of one's own clusters out of those of `group` pictures.
+
+    patches (B, T, e) of unit length; ids (B, c, T) of c clusterings: two patches belong together by the share of
+    clusterings that have them in one cluster. A patch counts by about 1 / sqrt(patches of its cluster): by area alone
+    grounds would be nearly all of the loss. Patches that are alone do not count.
+    """
+    n, t, _ = patches.shape
+    together = (ids[..., :, None] == ids[..., None, :]).float().mean(1)  # (B, T, T)
+    together.diagonal(dim1=1, dim2=2).zero_()
+    others = together.sum(2)  # (B, T)
+    pool = patches.unflatten(0, (-1, group)).flatten(1, 2)  # (B / group, group * T, e)
+    scores = (pool @ pool.transpose(1, 2)).float() / temperature
+    itself = torch.eye(group * t, dtype=torch.bool, device=scores.device)
+    scores = scores.masked_fill(itself, -30.0)
+    chance = scores.logsumexp(2).view(n, t)
+    own = scores.unflatten(1, (group, t)).unflatten(3, (group, t)).diagonal(dim1=1, dim2=3)  # (B / group, T, T, group)
+    own = own.permute(0, 3, 1, 2).flatten(0, 1)  # (B, T, T): within each picture
+    loss = chance - (together * own).sum(2) / others.clamp_min(1e-6)
+    weight = (others > 0.5) / (others + 4).sqrt()
+    return (loss * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+class Run(features.Run):
+    """A run of the second stage; what is kept is the running average of the network."""
+
+    terms = ("loss",)
+
+    def open_pictures(self) -> GroupedPictures:
+        recipe = self.recipe
+        return GroupedPictures(recipe["data"], recipe["teacher"], recipe["seed"], self.out, self.device,
+                               self.rank, self.world)
+
+    def model(self) -> Grouper:
+        return Grouper(Path(self.recipe["teacher"]["weights"]))
+
+    def losses(self, seed: int, n: int, stage: dict) -> dict[str, Tensor]:
+        pixels, ids = self.pictures.batch(seed, n, stage, self.recipe["colour"])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe["precision"] == "bf16"):
+            patches = self.towers((pixels - self.mean) / self.std)
+        w = self.recipe["loss"]
+        return {"loss": cluster_contrast(patches, ids.flatten(2), w["temperature"], w["group"])}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        features.train(Run(*read_arguments("train.grouping", __doc__, arguments)))
+    except SSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        finish()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
