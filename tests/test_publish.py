@@ -62,18 +62,22 @@ def test_an_unfinished_run_is_one_sentence(run, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_features_have_a_card_of_their_own(tmp_path):
+@pytest.mark.parametrize("second", [False, True], ids=["first stage", "second stage"])
+def test_features_have_a_card_of_their_own(tmp_path, second):
     run = tmp_path / "run"
     run.mkdir()
     network = SmallViT(16, 1, 2, 2, [8, 8], 8)
     (run / "config.json").write_text(json.dumps(network.config))
     (run / "model.safetensors").write_bytes(b"weights")
-    loss = {"near": 1.0, "whole": 0.3}
     stages = [{"steps": 10, "batch": 100}, {"steps": 10, "batch": 100}]
-    recipe = {"seed": 3, "data": {"stickers": 0.5}, "prototypes": 32, "stages": stages, "loss": loss}
+    recipe = {"seed": 3, "stages": stages}
+    if second:
+        recipe |= {"data": {"scenes": 70, "share": 0.5}, "teacher": {"k": [6, 10]}, "loss": {"group": 4}}
+    else:
+        recipe |= {"data": {"stickers": 0.5}, "prototypes": 32, "loss": {"near": 1.0, "whole": 0.3}}
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     first = {"event": "start", "commit": "abc1234", "hardware": "a processor", "processes": 2, "versions": {}}
-    step = {"near": 5.0, "whole": 6.0, "seconds": 3000.0}
+    step = {"loss": 4.5, "near": 5.0, "whole": 6.0, "seconds": 3000.0}
     lines = [first, step | {"samples": 999}, {"event": "resume", "step": 9}, step | {"samples": 2000}]
     (run / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
     result = {"benchmark": "voc-mini", "k": 8, "images": 222, "oracle_miou": 61.25, "seed": 0, "commit": "def5678"}
@@ -81,7 +85,8 @@ def test_features_have_a_card_of_their_own(tmp_path):
     card = (tmp_path / "out/README.md").read_text()
     parameters = sum(p.numel() for p in network.parameters())
     facts = ("2,000 pictures", "50 minutes", "abc1234", "50 in 100", f"{parameters:,}", "| voc-mini | 8 | 222 | 61.2 |")
-    for fact in (*facts, "resumed at step 9;"):
+    method = ("K = 6, 10;", "of 4 pictures") if second else ("nearness", "agreement of whole views")
+    for fact in (*facts, *method, "resumed at step 9;"):
         assert fact in card, fact
     assert "{" not in card.split("---", 2)[2]
     assert Image.open(tmp_path / "out/curve.png").size[0] > 500

@@ -1,4 +1,4 @@
-"""Card and curve of a run of train.features; `train.publish` puts them beside the weights."""
+"""Card and curve of a run of train.features or train.grouping; `train.publish` puts them beside the weights."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,8 @@ from sseg.features.network import SmallViT
 from train import log
 
 FILES = ("config.json", "model.safetensors", "recipe.yaml", "log.jsonl")
-TERMS = {"near": "nearness", "whole": "agreement on views"}
+TERMS = {"near": "nearness", "whole": "agreement on views"}  # of the first stage
+GROUPING_TERMS = {"loss": "finding one's clusters"}
 
 CARD = """---
 license: apache-2.0
@@ -35,9 +36,7 @@ masks = sseg.PseudoMasker("mini")("picture.jpg", k=8)
 {data}
 
 {samples:,} pictures, {minutes:.0f} minutes on {hardware} ({processes} process(es)), seed {seed}, commit {commit}.
-Weights of the two loss terms stand in `recipe.yaml`: nearness (each patch has to find the patches near it in the
-picture among those of other pictures and of other pieces of a collage), and DINO's agreement of whole views. Every
-logged step is in `log.jsonl`.{resumed}
+{method} Every logged step is in `log.jsonl`.{resumed}
 
 {versions}
 
@@ -59,25 +58,41 @@ DATA = (
     "The pictures of image-text tars (12,119 small photographs for the bundled weights; their captions are not\n"
     "read), and rendered scenes, {share:.0f} in 100."
 )
+METHOD = (
+    "Weights of the two loss terms stand in `recipe.yaml`: nearness (each patch has to find the patches near it in\n"
+    "the picture among those of other pictures and of other pieces of a collage), and DINO's agreement of whole views."
+)
+GROUPING_METHOD = (
+    "That is the second stage (`train.grouping`): the features of the first divided each picture into pseudo-masks,\n"
+    "at K = {k}; the network, which sees pictures in changed colours, learned to find for each patch those of its\n"
+    "clusters among the patches of {group} pictures."
+)
 
 
 def draw_curve(run: Path, path: Path) -> None:
     """The loss terms over the pictures seen; a dotted line where the views grow."""
     steps, recipe = log.records(run)[1], yaml.safe_load((run / "recipe.yaml").read_text())
-    figure, axes = plt.subplots(1, len(TERMS), figsize=(3.2 * len(TERMS), 2.8), layout="constrained")
+    terms = GROUPING_TERMS if is_second(recipe) else TERMS
+    width = max(3.2 * len(terms), 4.8)
+    figure, axes = plt.subplots(1, len(terms), figsize=(width, 2.8), layout="constrained", squeeze=False)
     grown, seen = [], 0
     for stage in recipe["stages"][:-1]:
         seen += stage["steps"] * stage["batch"]
         grown.append(seen / 1000)
-    for axis, term in zip(axes, TERMS, strict=True):
+    for axis, (term, title) in zip(axes[0], terms.items(), strict=True):
         axis.plot([s["samples"] / 1000 for s in steps], [s[term] for s in steps], color="#2563a8", linewidth=1)
         for x in grown:
             axis.axvline(x, color="#888", linestyle=":", linewidth=1)
-        axis.set_title(f"{TERMS[term]} (loss)", fontsize=10)
+        axis.set_title(f"{title} (loss)", fontsize=10)
         axis.set_xlabel("thousand pictures")
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def is_second(recipe: dict) -> bool:
+    """Whether a recipe is one of train.grouping."""
+    return "scenes" in recipe["data"]
 
 
 def results_table(results: list[dict]) -> str:
@@ -102,10 +117,16 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     """The card of a run as Markdown."""
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     network = SmallViT(**json.loads((run / "config.json").read_text()))
+    share, method = recipe["data"].get("stickers"), METHOD
+    if is_second(recipe):
+        share = recipe["data"]["share"]
+        k = ", ".join(map(str, recipe["teacher"]["k"]))
+        method = GROUPING_METHOD.format(k=k, group=recipe["loss"]["group"])
     return CARD.format(
         name=name,
         parameters=sum(p.numel() for p in network.parameters()),
-        data=DATA.format(share=100 * recipe["data"]["stickers"]),
+        data=DATA.format(share=100 * share),
+        method=method,
         resumed=resumed(log.events(run)),
         minutes=log.records(run)[1][-1]["seconds"] / 60,
         results=results_table(results) if results else "Not evaluated yet.",

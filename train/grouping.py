@@ -75,11 +75,12 @@ class Run(features.Run):
 
     def open_pictures(self) -> GroupedPictures:
         recipe = self.recipe
+        self.first = Grouper(Path(recipe["teacher"]["weights"]))  # before half an hour of clustering: it may lack
         return GroupedPictures(recipe["data"], recipe["teacher"], recipe["seed"], self.out, self.device,
                                self.rank, self.world)
 
     def model(self) -> Grouper:
-        return Grouper(Path(self.recipe["teacher"]["weights"]))
+        return self.first
 
     def losses(self, seed: int, n: int, stage: dict) -> dict[str, Tensor]:
         pixels, ids = self.pictures.batch(seed, n, stage, self.recipe["colour"])

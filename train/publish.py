@@ -161,7 +161,9 @@ def card_of(run: Path):
     """The module that describes what a run made: features, S-Seg+; None for S-Seg, which is described here."""
     path = run / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    return feature_card if "prototypes" in recipe else plus_card if "teacher" in recipe else None
+    if "prototypes" in recipe or "scenes" in recipe.get("data", ()):
+        return feature_card
+    return plus_card if "teacher" in recipe else None
 
 
 def main(arguments: list[str] | None = None) -> int:
