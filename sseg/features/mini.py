@@ -1,4 +1,4 @@
-"""Features of features-mini, the small ViT that was trained on pictures alone (train/features.py)."""
+"""Features of features-mini, the small ViT trained on pictures alone (train/features.py, then train/grouping.py)."""
 
 import json
 from pathlib import Path
