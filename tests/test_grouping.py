@@ -9,13 +9,18 @@ import torch.nn.functional as F
 import yaml
 from safetensors.torch import load_file, save_file
 
+from sseg.errors import SSegError
 from sseg.features.mini import MiniFeatures
 from sseg.features.network import SmallViT
-from train import grouping
+from train import features, grouping
 from train.data.grouped import GroupedPictures
 from train.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
+
+
+def train_grouping(arguments: list[str]) -> int:
+    return features.main(arguments, kind=grouping.Run, program="train.grouping", about=grouping.__doc__)
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def test_clusters_lie_where_their_pixels_lie(recipe, emoji_font):
 
 @pytest.mark.font
 def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(recipe, tmp_path, emoji_font, capsys):
-    assert grouping.main([str(recipe)]) == 0
+    assert train_grouping([str(recipe)]) == 0
     broken = tmp_path / "broken"
     run = grouping.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
     run.train_step()
@@ -108,7 +113,7 @@ def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(
     del run  # as if killed here
     made = broken / "clusters/scenes-000000.safetensors"
     before = made.stat().st_mtime_ns
-    assert grouping.main([str(recipe), f"out={broken}", "--resume"]) == 0
+    assert train_grouping([str(recipe), f"out={broken}", "--resume"]) == 0
     assert made.stat().st_mtime_ns == before
     whole, parts = load_file(tmp_path / "run/state.safetensors"), load_file(broken / "state.safetensors")
     for name in whole.keys() - {"seconds"}:
@@ -116,11 +121,20 @@ def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(
     MiniFeatures("cpu", tmp_path / "run")  # what it leaves loads
     (broken / "state.safetensors").unlink()
     capsys.readouterr()
-    assert grouping.main([str(recipe), f"out={broken}", "teacher.resolution=80"]) == 2
+    assert train_grouping([str(recipe), f"out={broken}", "teacher.resolution=80"]) == 2
     assert capsys.readouterr().err.endswith("clusters made in another way: delete it, or change out=.\n")
 
 
 def test_a_first_stage_that_is_missing_is_one_sentence(recipe, tmp_path, capsys):
-    assert grouping.main([str(recipe), f"teacher.weights={tmp_path / 'nothing'}"]) == 2
+    assert train_grouping([str(recipe), f"teacher.weights={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and "run train.features" in error, error
+
+
+def test_damaged_weights_are_one_sentence(recipe, tmp_path, capsys):
+    weights = tmp_path / "first/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])  # as after a download that broke off
+    assert train_grouping([str(recipe)]) == 2
+    assert capsys.readouterr().err == f"The weights in {tmp_path / 'first'} are damaged: get them again.\n"
+    with pytest.raises(SSegError, match="damaged: get them again"):
+        MiniFeatures("cpu", tmp_path / "first")

@@ -92,7 +92,7 @@ def draw_curve(run: Path, path: Path) -> None:
 
 def is_second(recipe: dict) -> bool:
     """Whether a recipe is one of train.grouping."""
-    return "scenes" in recipe["data"]
+    return "scenes" in recipe.get("data", ())
 
 
 def results_table(results: list[dict]) -> str:

@@ -260,9 +260,10 @@ def train(run: Run) -> None:
             saved = mark = time.monotonic()
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, kind=Run, program="train.features", about=__doc__) -> int:
+    """Train what the command line says; `kind` of run, with the name and the words of its program."""
     try:
-        train(Run(*read_arguments("train.features", __doc__, arguments)))
+        train(kind(*read_arguments(program, about, arguments)))
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2

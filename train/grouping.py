@@ -10,35 +10,28 @@ pictures. Where a clustering errs it errs by the chances of one picture; what th
 No captions, no labels, no people's masks.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sseg.errors import SSegError
-from sseg.features.network import SmallViT
+from sseg.features.network import load_network
 from train import features
 from train.data.grouped import GroupedPictures
-from train.distributed import finish
-from train.recipe import read_arguments
 
 
 class Grouper(nn.Module):
     """The network of the first stage, by its patches alone."""
 
     def __init__(self, folder: Path):
-        """Raises SSegError: there are no weights in the folder, or they do not fit."""
+        """Raises SSegError: there are no weights in the folder, or they are damaged."""
         super().__init__()
-        try:
-            self.backbone = SmallViT(**json.loads((folder / "config.json").read_text()))
-            self.backbone.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, ValueError, RuntimeError) as error:
+        if not (folder / "model.safetensors").is_file():
             raise SSegError(f"{folder} holds no weights of the first stage: run train.features, or change "
-                            "teacher.weights.") from error
-        self.float()
+                            "teacher.weights.")
+        self.backbone = load_network(folder)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, s, s) -> unit vectors of patches (B, s / 8 * s / 8, e)."""
@@ -90,16 +83,5 @@ class Run(features.Run):
         return {"loss": cluster_contrast(patches, ids.flatten(2), w["temperature"], w["group"])}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    try:
-        features.train(Run(*read_arguments("train.grouping", __doc__, arguments)))
-    except SSegError as error:
-        print(error, file=sys.stderr)
-        return 2
-    finally:
-        finish()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(features.main(kind=Run, program="train.grouping", about=__doc__))

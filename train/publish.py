@@ -161,7 +161,7 @@ def card_of(run: Path):
     """The module that describes what a run made: features, S-Seg+; None for S-Seg, which is described here."""
     path = run / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    if "prototypes" in recipe or "scenes" in recipe.get("data", ()):
+    if "prototypes" in recipe or feature_card.is_second(recipe):
         return feature_card
     return plus_card if "teacher" in recipe else None
 

@@ -1,16 +1,14 @@
 """Features of features-mini, the small ViT trained on pictures alone (train/features.py, then train/grouping.py)."""
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
 from sseg.errors import SSegError
 from sseg.features.base import FeatureSource, check_pixels, normalised
 from sseg.features.diffusion import diffused
-from sseg.features.network import MEAN, PATCH, STD, SmallViT
+from sseg.features.network import MEAN, PATCH, STD, load_network
 from sseg.features.textons import TextonFeatures, main_directions
 from sseg.paths import WEIGHTS
 
@@ -41,12 +39,7 @@ class MiniFeatures(FeatureSource):
         folder = WEIGHTS / FOLDER if folder is None else Path(folder)
         if not folder.is_dir():
             raise SSegError("The weights features-mini are not bundled in this version: choose the features pixels.")
-        try:
-            self.network = SmallViT(**json.loads((folder / "config.json").read_text()))
-            self.network.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise SSegError(f"The weights in {folder} are damaged: install this package again.") from error
-        self.network = self.network.float().eval().to(device)
+        self.network = load_network(folder).eval().to(device)
         self.textons = TextonFeatures(**COLOUR, spread=False)
 
     @torch.inference_mode()

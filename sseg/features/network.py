@@ -1,10 +1,16 @@
 """The small ViT of features-mini: a convolutional stem down to patches of 8 pixels, then transformer blocks."""
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from sseg.errors import SSegError
 
 PATCH = 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -97,3 +103,13 @@ class SmallViT(nn.Module):
         """Patches after these blocks, each (B, d, H/8, W/8): timm's interface of the same name."""
         states = list(self.states(x))
         return [states[i].tokens[:, 1:].transpose(1, 2).unflatten(2, states[i].grid) for i in indices]
+
+
+def load_network(folder: Path) -> SmallViT:
+    """The network of config.json and model.safetensors, in single precision. Raises SSegError: a file is damaged."""
+    try:
+        network = SmallViT(**json.loads((folder / "config.json").read_text()))
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise SSegError(f"The weights in {folder} are damaged: get them again.") from error
+    return network.float()

@@ -19,8 +19,8 @@ from sseg.features.mini import MiniFeatures
 from sseg.kmeans import kmeans
 from sseg.pseudo_masks import grid_of
 from train.data.pairs import open_pairs
-from train.data.pictures import FINE, jitter
-from train.data.shards import crop_windows
+from train.data.pictures import jitter
+from train.data.shards import crop_windows, cut
 from train.data.stickers import Difficulty, StickerWorld
 
 PART = 1000  # pictures of a file
@@ -67,9 +67,8 @@ class GroupedPictures:
                  for name in ("pixels", "aspects", "ids")}
         draws, side = torch.rand(4, n, generator=generator), stage["size"]
         theta = crop_windows(found["aspects"], draws, tuple(stage["area"])).to(self.device)
-        pixels, ids = found["pixels"].to(self.device).float(), found["ids"].to(self.device).float()
-        grid = F.affine_grid(theta, [n, 3, side * FINE, side * FINE], align_corners=False)
-        window = F.avg_pool2d(F.grid_sample(pixels, grid, padding_mode="border", align_corners=False), FINE)
+        window = cut(found["pixels"].to(self.device), theta, side).float()
+        ids = found["ids"].to(self.device).float()
         grid = F.affine_grid(theta, [n, 1, side // 8, side // 8], align_corners=False)
         ids = F.grid_sample(ids, grid, mode="nearest", padding_mode="border", align_corners=False)
         return jitter(window, colour, generator), ids.long()
@@ -87,7 +86,8 @@ class GroupedPictures:
         path = self.folder / "meta.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file() and rank == 0:
-            path.write_text(json.dumps(way))
+            path.with_suffix(".tmp").write_text(json.dumps(way))
+            os.replace(path.with_suffix(".tmp"), path)  # never half a file for the other processes to read
         elif path.is_file() and json.loads(path.read_text()) != json.loads(json.dumps(way)):
             raise SSegError(f"{self.folder} holds clusters made in another way: delete it, or change out=.")
 
