@@ -30,7 +30,8 @@ def clean_page(browser, address):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
         page.on("request", lambda request: is_local(request.url, address) or complaints.append(request.url))
-        page.goto(address + where)
+        with page.expect_request(lambda request: "/queue/data" in request.url):  # the last that opening it asks for
+            page.goto(address + where)
         yield page
         context.close()
         assert complaints == []
