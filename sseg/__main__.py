@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     masks.add_argument("--resolution", type=int, default=448, metavar="N", help="a square picture gets (N / 8)^2 cells")
     masks.add_argument("--seed", type=int, default=0, help="of the first centres")
     masks.add_argument("--method", default="kmeans", help="kmeans, or spectral (slow, for comparison)")
+    masks.add_argument("--outlines", default="cells", help="cells, or picture: outlines that follow its colours")
     masks.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
     masks.add_argument("--truth", type=Path, metavar="MASK", help="PNG of class ids, 255 ignored; for several pictures "
                        "a folder with NAME.png of each")
@@ -146,7 +147,8 @@ def _pseudo_masks(options) -> int:
     from sseg import images
     from sseg.pseudo_masker import PseudoMasker, check
 
-    check(options.k, options.seed, options.resolution, options.method)  # one sentence, not one a picture
+    how = (options.k, options.seed, options.resolution, options.method, options.outlines)
+    check(*how)  # one sentence, not one a picture
     paths = _pictures(options.images)
     _check_truth(options.truth, paths)
     if options.out:
@@ -158,7 +160,7 @@ def _pseudo_masks(options) -> int:
     for path in paths:
         try:
             rgb = images.read(path)
-            masks = masker(rgb, options.k, options.seed, options.resolution, options.method)
+            masks = masker(rgb, *how)
             score = masks.against(_mask_of(path, options.truth)) if options.truth else None
         except SSegError as error:  # the other pictures are still worth having
             if len(paths) == 1:
@@ -208,7 +210,7 @@ def _sheet_row(name: str, rgb, masks, score):
 
     size = sheets.fitted(rgb.shape[:2])
     small = np.array(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BOX))
-    clusters = images.overlay(small, enlarge(masks.ids, size), images.colors(masks.count), opacity=0.7)
+    clusters = images.overlay(small, enlarge(masks.fine, size), images.colors(masks.count), opacity=0.7)
     colours = enlarge(masks.features.pca(), size)
     note = f"{masks.count} clusters, {masks.features.source}"
     if score and score["oracle_miou"] is not None:

@@ -9,22 +9,29 @@ RADIUS = 2  # of the filter's windows, in cells
 SHARPNESS = 1e-3  # variance of colour (0..1) below which a window counts as flat
 
 
+def colours(pixels: Tensor, grid: tuple[int, int]) -> Tensor:
+    """What `follow` needs of a picture (3, H, W), 0..255, divided into a grid of (h, w) cells: uint8
+    (3, FINE * h, FINE * w)."""
+    size = tuple(FINE * cells for cells in grid)
+    found = F.interpolate(pixels[None].float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return found[0].round().clamp(0, 255).to(torch.uint8)
+
+
 @torch.no_grad()
-def follow(ids: Tensor, pixels: Tensor) -> Tensor:
+def follow(ids: Tensor, colours: Tensor) -> Tensor:
     """Labels on a grid FINE times as fine as the cells, whose borders lie where colours change.
 
     The guided filter (He, Sun, Tang 2013, "Guided image filtering") of each cluster's mask, guided by the picture: in
     every window a mask is taken for a linear function of colour. As in "Fast guided filter" (He and Sun 2015) the
     functions are found on the cells and used on the finer grid; each place goes to the mask that is the greatest there.
 
-    ids: (..., h, w) int64, several divisions of one picture. pixels: (3, H, W), 0..255, of any size. Returns
+    ids: (..., h, w) int64, several divisions of one picture; colours: those of the picture. Returns
     (..., FINE * h, FINE * w) int64; a cluster of very few cells may vanish.
     """
-    h, w = ids.shape[-2:]
-    colours = F.interpolate(pixels[None].float() / 255, (FINE * h, FINE * w), mode="bilinear", antialias=True)
-    means = F.avg_pool2d(colours, FINE)[0]  # (3, h, w)
-    found = [_follow(one, means, colours[0]) for one in ids.reshape(-1, h, w)]
-    return torch.stack(found).view(*ids.shape[:-2], FINE * h, FINE * w)
+    shades = colours.float() / 255
+    means = F.avg_pool2d(shades, FINE)  # (3, h, w)
+    found = [_follow(one, means, shades) for one in ids.reshape(-1, *ids.shape[-2:])]
+    return torch.stack(found).view(*ids.shape[:-2], *shades.shape[1:])
 
 
 def _follow(ids: Tensor, means: Tensor, colours: Tensor) -> Tensor:

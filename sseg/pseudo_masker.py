@@ -20,10 +20,12 @@ from sseg import features as sources
 from sseg.errors import SSegError
 from sseg.kmeans import kmeans
 from sseg.metrics import StreamingIoU, oracle_labels
+from sseg.outlines import colours, follow
 from sseg.pseudo_masks import grid_of
 from sseg.truth import read_ids
 
 METHODS = ("kmeans", "spectral")
+OUTLINES = ("cells", "picture")
 RESOLUTIONS = (64, 1024)  # pixels, least and most
 STEPS = 20  # most Lloyd iterations, as in `train.evaluate --oracle`
 NEIGHBOURS = 10  # of a cell in the graph of spectral clustering
@@ -37,6 +39,7 @@ class Features:
     """What K-Means sees of a picture: one vector a cell."""
 
     tokens: Tensor = field(repr=False)  # (h, w, d) float32, on the CPU
+    colours: Tensor = field(repr=False)  # of the picture, for outlines: `sseg.outlines.colours`
     size: tuple[int, int]  # (H, W) of the picture
     source: str  # name of the feature source
     label: str  # what that is, in a few words
@@ -51,7 +54,7 @@ class Features:
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return self.tokens.nbytes
+        return self.tokens.nbytes + self.colours.nbytes
 
     @cached_property
     def _centred(self) -> Tensor:  # (T, d), mean 0
@@ -127,9 +130,10 @@ class PseudoMasker:
         self.note = self.source.note  # one sentence if "auto" chose the source: which, and why
         self.facet = facet or self.source.facets[0]
 
-    def __call__(self, image, k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans") -> "PseudoMasks":
+    def __call__(self, image, k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans",
+                 outlines="cells") -> "PseudoMasks":  # fmt: skip
         """Encode and cluster in one step."""
-        return self.cluster(self.encode(image, resolution), k, seed, method)
+        return self.cluster(self.encode(image, resolution), k, seed, method, outlines)
 
     @torch.inference_mode()
     def encode(self, image, resolution: int = 448) -> Features:
@@ -145,25 +149,31 @@ class PseudoMasker:
         resolution = _resolution(resolution)
         rgb = images.read(image)
         pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None].contiguous().to(self.device)
-        tokens = self.source(pixels, grid_of(*rgb.shape[:2], resolution))[0].float().cpu()  # (h, w, d)
-        return Features(tokens, rgb.shape[:2], self.name, self.label, self.facet, resolution)
+        grid = grid_of(*rgb.shape[:2], resolution)
+        tokens = self.source(pixels, grid)[0].float().cpu()  # (h, w, d)
+        seen = colours(pixels[0], grid).cpu()
+        return Features(tokens, seen, rgb.shape[:2], self.name, self.label, self.facet, resolution)
 
-    def cluster(self, found: Features, k: int = 8, seed: int = 0, method="kmeans") -> "PseudoMasks":
+    def cluster(self, found: Features, k: int = 8, seed: int = 0, method="kmeans", outlines="cells") -> "PseudoMasks":
         """Divide the cells into at most `k` clusters of alike features; the same arguments give the same clusters.
 
         Args:
             method: "kmeans" (what training uses), or "spectral": normalised cuts of the graph of nearest neighbours,
                 for comparison only: takes seconds.
+            outlines: "cells" (what training uses), or "picture": the labels of pixels follow its colours
+                (`sseg.outlines`).
 
         Raises:
-            SSegError: k below 1 or above the number of cells, an unknown method, features that are not finite.
+            SSegError: k below 1 or above the number of cells, an unknown method or kind of outlines, features that are
+                not finite.
         """
         k, seed = _clusters(k, found.grid), _seed(seed)
         _check_method(method)
+        _check_outlines(outlines)
         ids = _kmeans(found, k, seed) if method == "kmeans" else _spectral(found, k, seed)
         ids = _by_area(ids)
         inertia = float(_inertias(found, ids).sum())
-        return PseudoMasks(ids.reshape(found.grid), found, k, seed, method, inertia)
+        return PseudoMasks(ids.reshape(found.grid), found, k, seed, method, inertia, outlines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +187,7 @@ class PseudoMasks:
     seed: int
     method: str
     inertia: float  # sum of squared distances of the cells to the means of their clusters
+    outlines: str = "cells"  # what those of `fine` and `labels` follow
 
     @property
     def count(self) -> int:
@@ -184,9 +195,17 @@ class PseudoMasks:
         return int(self.ids.max()) + 1
 
     @cached_property
+    def fine(self) -> np.ndarray:
+        """The ids that pixels take theirs from: `ids`, or (4 h, 4 w) int64 with outlines that follow the picture."""
+        if self.outlines == "cells":
+            return self.ids
+        return follow(torch.from_numpy(self.ids), self.features.colours).numpy()
+
+    @cached_property
     def labels(self) -> np.ndarray:
-        """(H, W) int32: the id of each pixel's cell."""
-        return enlarge(self.ids, self.features.size).astype(np.int32)
+        """(H, W) int32: the id of each pixel. Where outlines follow the picture, a cluster of very few cells may have
+        none."""
+        return enlarge(self.fine, self.features.size).astype(np.int32)
 
     @cached_property
     def clusters(self) -> list[dict]:
@@ -308,6 +327,7 @@ class PseudoMasks:
             "k": self.k,
             "seed": self.seed,
             "method": self.method,
+            "outlines": self.outlines,
             "inertia": self.inertia,
             "clusters": [{**row, "rle": rle} for row, rle in zip(self.clusters, self.rle(), strict=True)],
         }
@@ -379,11 +399,12 @@ def _outlines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 # ---- arguments ---------------------------------------------------------------------------------------------------
-def check(k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans") -> None:
+def check(k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans", outlines="cells") -> None:
     """Raise SSegError for settings that no square picture can be clustered with, before any picture is there."""
     _clusters(k, grid_of(1, 1, _resolution(resolution)))
     _seed(seed)
     _check_method(method)
+    _check_outlines(outlines)
 
 
 def whole(value, what: str, low: int, high: int, of: str = "") -> int:
@@ -410,6 +431,11 @@ def _resolution(resolution) -> int:
 def _check_method(method) -> None:
     if method not in METHODS:
         raise SSegError(f"There is no method {method!r}: choose {' or '.join(METHODS)}.")
+
+
+def _check_outlines(kind) -> None:
+    if kind not in OUTLINES:
+        raise SSegError(f"Outlines follow {' or '.join(OUTLINES)}, not {kind!r:.40}: choose one of these.")
 
 
 def _seed(seed) -> int:

@@ -127,6 +127,19 @@ def test_pseudo_masks_tables_and_json_say_the_same(photo, run):
          f"{100 * row['border']:.1f}"] for row in report["clusters"]]  # fmt: skip
 
 
+def test_pseudo_masks_with_outlines_that_follow_the_picture(photo, run):
+    reports = []
+    for outlines in ("cells", "picture"):
+        code, line, _ = run("pseudo-masks", photo, "--k", "4", "--outlines", outlines, "--json", *FAST)
+        assert code == 0
+        reports.append(json.loads(line))
+    assert [one["outlines"] for one in reports] == ["cells", "picture"]
+    assert reports[0]["inertia"] == reports[1]["inertia"]  # the same clusters
+    assert reports[0]["clusters"][0]["rle"] != reports[1]["clusters"][0]["rle"]
+    code, out, err = run("pseudo-masks", photo, "--outlines", "crf", *FAST)
+    assert code == 2 and out == "" and "cells or picture" in err
+
+
 def test_pseudo_masks_of_folders_go_by_name_and_skip_what_is_damaged(photo, run, tmp_path):
     folder, results = tmp_path / "folder", tmp_path / "results"
     folder.mkdir()

@@ -98,6 +98,16 @@ def test_every_clustering_of_a_picture_counts(tmp_path):
     assert one["oracle_miou"] != four["oracle_miou"] and four["images"] == one["images"]
 
 
+def test_outlines_that_follow_the_picture_fit_scenes_better(capsys):
+    arguments = ["--benchmark", "stickers", "--limit", "4", "--oracle", "--features", "pixels", "--device", "cpu"]
+    found = []
+    for outlines in ("cells", "picture"):
+        assert evaluate.main([*arguments, "--resolution", "224", "--outlines", outlines]) == 0
+        found.append(last_line(capsys))
+    assert [one["outlines"] for one in found] == ["cells", "picture"]
+    assert found[1]["oracle_miou"] > found[0]["oracle_miou"] + 1
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

@@ -16,6 +16,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from sseg import PseudoMasker, SSegError
 from sseg.features import source
+from sseg.outlines import FINE
 from sseg.pseudo_masker import Features, PseudoMasks, check
 from sseg.pseudo_masks import grid_of, pseudo_masks
 from train import evaluate
@@ -34,7 +35,8 @@ def masks(masker, picture):
 def features_of(tokens, size=None):
     """Features of an array (h, w, d)."""
     tokens = torch.as_tensor(np.asarray(tokens), dtype=torch.float32)
-    return Features(tokens, size or tuple(tokens.shape[:2]), "none", "made for a test", "tokens", 64)
+    shades = torch.full((3, *(FINE * n for n in tokens.shape[:2])), 99, dtype=torch.uint8)
+    return Features(tokens, shades, size or tuple(tokens.shape[:2]), "none", "made for a test", "tokens", 64)
 
 
 def blobs(centres=4, side=12, dims=5):
@@ -65,7 +67,8 @@ def test_features_are_those_of_the_source_on_training_s_grid(masker, picture):
     found = masker.encode(picture, resolution=96)
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     torch.testing.assert_close(found.tokens, source("pixels")(pixels, grid_of(90, 120, 96))[0])
-    assert found.grid == grid_of(90, 120, 96) and found.size == (90, 120) and found.nbytes == found.tokens.nbytes
+    assert found.grid == grid_of(90, 120, 96) and found.size == (90, 120)
+    assert found.nbytes == found.tokens.nbytes + 3 * 16 * math.prod(found.grid)  # colours, 4 x 4 a cell
     assert (found.source, found.facet, found.resolution) == ("pixels", "tokens", 96)
     assert masker.label == source("pixels").label == found.label
 

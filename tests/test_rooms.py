@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import from its own room and from those above it.
 ROOMS = [
     {"_torchvision", "devices", "errors", "hub", "paths"},
-    {"images", "sheets", "kmeans", "text", "phrases", "config"},
+    {"images", "outlines", "sheets", "kmeans", "text", "phrases", "config"},
     {"model", "features", "checkpoint"},
     {"pseudo_masks", "inference", "metrics", "truth"},
     {"segmenter", "pseudo_masker", "self_trained", "comparison"},

@@ -31,7 +31,7 @@ import torch
 import sseg
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
-from sseg.pseudo_masker import METHODS, PseudoMasker
+from sseg.pseudo_masker import METHODS, OUTLINES, PseudoMasker
 from train.benchmarks import protocol_run
 from train.benchmarks.models import RIVALS
 from train.benchmarks.open import BENCHMARKS, HALVES, POINTING, Half, open_benchmark, prepare
@@ -186,6 +186,7 @@ def parse(arguments=None):
     parser.add_argument("--facet", help="kind of the source's features (default: its first)")
     parser.add_argument("--k", type=clusters, default=8, help=f"clusters a picture, or {SILHOUETTE}: chosen for each")
     parser.add_argument("--method", choices=METHODS, default="kmeans", help="how cells are clustered")
+    parser.add_argument("--outlines", choices=OUTLINES, default="cells", help="what those of clusters follow")
     parser.add_argument("--clusterings", type=natural, default=1, metavar="N", help="of each picture, by other "
                         "seeds: figures of all of them together move less by chance")
     parser.add_argument("--resolution", type=natural, default=448, help="side in pixels of a square picture that is "
@@ -324,15 +325,16 @@ def run_oracle(benchmark, options):
         start = time.perf_counter()
         found = masker.encode(sample.image, options.resolution)
         k = found.best_k(seed=i) if options.k == SILHOUETTE else options.k
-        masks = masker.cluster(found, k, i, options.method)
+        masks = masker.cluster(found, k, i, options.method, options.outlines)
         seconds += time.perf_counter() - start
         seeds = range(i + ANOTHER, i + options.clusterings * ANOTHER, ANOTHER)
-        for each in (masks, *(masker.cluster(found, k, seed, options.method) for seed in seeds)):
+        for each in (masks, *(masker.cluster(found, k, seed, options.method, options.outlines) for seed in seeds)):
             counts.append(each.count)
-            oracle_update(metric, each.ids, sample.labels, benchmark.ignore)
+            oracle_update(metric, each.fine, sample.labels, benchmark.ignore)
     result = summary(benchmark, metric, seconds, options)
     result.update(model=f"{masker.name}, {options.method}, K = {options.k}", phrases=None, features=masker.name,
-                  facet=masker.facet, method=options.method, k=options.k, resolution=options.resolution,
+                  facet=masker.facet, method=options.method, outlines=options.outlines, k=options.k,
+                  resolution=options.resolution,
                   clusterings=options.clusterings, mean_clusters=round(float(np.mean(counts)), 2),
                   oracle_miou=result["miou"],
                   protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}")

@@ -7,6 +7,9 @@ let compared = null;                 // the patch that all others are compared w
 canvas.setAttribute('aria-label', 'Clusters of the picture. Arrow keys move a cross-hair from patch to patch, Enter '
   + 'compares the patch with all others, Space shows its cluster alone, Escape clears.');
 
+const outlines = $('.sv-outlines');
+let smooth = false;                  // whether outlines follow the picture
+
 const threshold = () => 0;
 const subject = value => ({key: value.key});
 const rowWords = () => [];
@@ -29,6 +32,7 @@ async function whenNew(value) {
     renderSimilar();
   } else pick(compared.place);       // the same patch: its cluster may be another one now
   renderCode();
+  renderOutlines();
   const mine = turn, image = await loadImage(value.colours.url);
   if (mine === turn) drawCells(colours, image);
 }
@@ -44,6 +48,23 @@ function whenCleared() {
   colours.width = colours.height = 0;
   renderSimilar();
   renderCode();
+}
+
+outlines.onclick = () => {
+  smooth = !smooth;
+  outlines.setAttribute('aria-pressed', smooth);
+  renderOutlines();
+  renderCode();
+};
+
+async function renderOutlines() {
+  const view = named;
+  if (!view || smooth === Boolean(view.fine)) return;
+  const answer = smooth && await ask('outlines', {});
+  const fine = answer ? unpack(await loadImage(answer.mask), view.segments) : null;
+  if (view !== named || smooth !== Boolean(fine)) return;   // another answer, or another click, meanwhile
+  view.fine = fine;
+  paint();
 }
 
 // ---- pictures of cells --------------------------------------------------------------------------------------
@@ -85,11 +106,11 @@ for (const target of [colours, similar]) {         // they are pictures of the s
 }
 
 // ---- downloads and code -------------------------------------------------------------------------------------
-const fileQuestion = kind => ({kind});
+const fileQuestion = kind => ({kind, outlines: smooth ? 'picture' : 'cells'});
 
 function codes(v) {
   const url = location.origin + location.pathname, text = JSON.stringify, s = v.settings;
-  const method = s.method === 'kmeans' ? '' : `, method=${text(s.method)}`;
+  const method = (s.method === 'kmeans' ? '' : `, method=${text(s.method)}`) + (smooth ? ', outlines="picture"' : '');
   const inputs = [s.features, s.k, s.facet, s.resolution, s.seed, s.method];
   return [
     ['Python', `import sseg

@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,7 @@ class Held:
     @property
     def nbytes(self):
         width, height = self.picture.picture.size
-        return 2 * self.found.nbytes + 3 * width * height  # the features keep a centred copy of themselves
+        return self.found.nbytes + self.found.tokens.nbytes + 3 * width * height  # the features keep a centred copy of themselves
 
 
 class Clusters:
@@ -187,10 +187,21 @@ class Clusters:
             return cells.palette_places(masks.ids)
         return cells.palette_places(masks.ids, self.divide(held, shown[1]).ids, last["places"])
 
-    def report(self, key) -> dict:
+    def report(self, key, outlines="cells") -> dict:
         """An answer as JSON: what `PseudoMasks.to_json` says, with the key for more questions."""
-        held, masks, _ = self.find(key)
+        held, masks = self.outlined(key, outlines)
         return {"key": key, "name": held.name, **masks.to_json()}
+
+    def outlined(self, key, outlines):
+        """Features and division of an earlier answer, its outlines as asked for."""
+        held, masks, _ = self.find(key)
+        check(outlines=outlines)
+        return held, replace(masks, outlines=outlines)
+
+    def outlines(self, key) -> dict:
+        """An answer's mask with outlines that follow the picture, as `make` packs the one with those of patches."""
+        fine = self.outlined(key, "picture")[1].fine
+        return {"mask": data_url(pack_ids(fine + 1, np.ones(fine.shape)))}
 
     # ---- one patch ----------------------------------------------------------------------------------------------
     def similar(self, key, row, column) -> dict:
@@ -211,12 +222,12 @@ class Clusters:
         heat = heat.resize(held.picture.picture.size, Image.Resampling.NEAREST)
         return heat, {"key": key, **summary, "map": similarity.astype(float).round(4).tolist()}
 
-    def file(self, key, kind) -> dict:
+    def file(self, key, kind, outlines="cells") -> dict:
         """A download: the id PNG or the JSON with COCO run lengths, as base64."""
         if kind == "json":
-            data, mime, ending = json.dumps(self.report(key)).encode(), "application/json", ".json"
+            data, mime, ending = json.dumps(self.report(key, outlines)).encode(), "application/json", ".json"
         else:
-            data, mime, ending = self.find(key)[1].id_png(), "image/png", "-clusters.png"
+            data, mime, ending = self.outlined(key, outlines)[1].id_png(), "image/png", "-clusters.png"
         return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}
 
 

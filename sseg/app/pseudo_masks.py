@@ -57,8 +57,11 @@ def _layout(clusters, shown):
     def similar(key, row, column):
         return clusters.quick(clusters.similar, key, row, column).result()
 
-    def file(key, kind):
-        return clusters.quick(clusters.file, key, kind).result()
+    def outlines(key):
+        return clusters.quick(clusters.outlines, key).result()
+
+    def file(key, kind, outlines):
+        return clusters.quick(clusters.file, key, kind, outlines).result()
 
     with gr.Row(elem_classes="sseg-columns"):
         with gr.Column(scale=7, elem_classes="sseg-left"):
@@ -66,7 +69,7 @@ def _layout(clusters, shown):
                 None,
                 label="view",
                 panel="sseg-clusters",
-                server_functions=[failures.for_page(one) for one in (similar, file)],
+                server_functions=[failures.for_page(one) for one in (similar, outlines, file)],
                 elem_classes="sseg-viewer",
             )
             picture, thumbs = pictures.row(shown)

@@ -3,7 +3,7 @@
 const canvas = $('canvas'), ctx = canvas.getContext('2d'), stage = $('.sv-stage'), tip = $('.sv-tip');
 const opacity = $('.sv-opacity'), panel = $('.svp'), legend = $('.svp-legend');
 
-let shown = null;            // what is painted: ids, scores, segments
+let shown = null;            // what is painted: ids, scores, segments; fine: the same with finer outlines, to paint
 let named = null;            // the answer itself, kept while something else is shown
 let isolated = new Set(), heat = null, cross = null, turn = 0;
 
@@ -47,7 +47,7 @@ function fitCanvas(image) {
 
 function paint() {                  // the ids may be coarser than the picture: each is enlarged to its rectangle
   if (!shown) return;
-  const {w, h, ids, scores, byId} = shown, {W, H} = layers, T = threshold();
+  const {w, h, ids, scores, byId} = shown.fine || shown, {W, H} = layers, T = threshold();
   const lut = new Uint32Array(65536);
   for (const [id, s] of byId) {
     if (!isolated.size || isolated.has(id)) {

@@ -140,11 +140,12 @@ class SegmentViewer(Viewer):
 
 
 class ClusterViewer(Viewer):
-    """Server functions that the script calls: `similar`, `file`."""
+    """Server functions that the script calls: `similar`, `outlines`, `file`."""
 
     data_model = ClusterData
     label_of_section = "Clusters of the picture"
     part, scripts = "clusters.html", ("heat.js", "clusters.js")
+    controls = ("opacity", "outlines")
     thing = "cluster"
     columns = (
         column("area", "percent", 52, "area", "Share of the picture"),

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.browser
 PANEL = "#sseg-clusters"
 ROWS = f"{PANEL} .svp-legend li"
 STAGE = ".sv:has(.cl-figures) .sv-stage canvas"
+COPIED = """const copy = new OffscreenCanvas(c.width, c.height).getContext('2d', {willReadFrequently: true});
+    copy.drawImage(c, 0, 0);"""  # the page's own canvas is not made to be read
 
 
 @pytest.fixture
@@ -64,6 +66,59 @@ def test_k_changes_the_clusters_and_the_library_agrees(page):
     with page.expect_download() as download:
         page.locator(PANEL).get_by_role("button", name="JSON").click()
     assert json.loads(download.value.path().read_text())["clusters"] == expected.to_json()["clusters"]
+
+
+def painted(page, size):
+    """Cluster at each place of a grid of (h, w), read from the canvas by the colours of the legend; opacity 100 %."""
+    page.locator(".sv:has(.cl-figures) .sv-opacity").evaluate("slider => { slider.value = 100; slider.oninput(); }")
+    colours = page.locator(f"{ROWS} .svp-swatch").evaluate_all(
+        "all => all.map(e => [e.closest('li').dataset.id - 1, ...getComputedStyle(e).backgroundColor.match(/\\d+/g)])")
+    pixels = page.locator(STAGE).evaluate("(c, [h, w]) => {" + COPIED + """
+        const all = copy.getImageData(0, 0, c.width, c.height).data, found = [];
+        for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
+          const o = 4 * ((y + 0.5) / h * c.height << 0) * c.width + 4 * ((x + 0.5) / w * c.width << 0);
+          found.push([all[o], all[o + 1], all[o + 2]]);
+        }
+        return found; }""", list(size))  # fmt: skip
+    known = {tuple(int(v) for v in rgb): int(i) for i, *rgb in colours}
+    return np.array([known.get(tuple(rgb), -1) for rgb in pixels]).reshape(size)
+
+
+def wait_for_smooth(page, expected):
+    """Until a place that is another cluster's in patches has the colour that it has with smooth outlines."""
+    patches = expected.ids.repeat(4, 0).repeat(4, 1)
+    y, x = np.argwhere(patches != expected.fine)[0]
+    page.wait_for_function("([css, h, w, y, x, id]) => { const c = document.querySelector(css);" + COPIED + """
+        const row = document.querySelector(`#sseg-clusters li[data-id="${id + 1}"]`);
+        if (!row) return false;
+        const o = [(x + 0.5) / w * c.width, (y + 0.5) / h * c.height];
+        const at = [...copy.getImageData(...o, 1, 1).data].slice(0, 3);
+        return getComputedStyle(row.querySelector('.svp-swatch')).backgroundColor === `rgb(${at.join(', ')})`; }""",
+        arg=[STAGE, *patches.shape, int(y), int(x), int(expected.fine[y, x])])  # fmt: skip
+
+
+def test_smooth_outlines_follow_the_picture_stay_and_are_saved(page):
+    masker, first = PseudoMasker("pixels"), examples.load()[0].path
+    expected = masker(first, k=8, outlines="picture")
+    assert (painted(page, expected.ids.shape) == expected.ids).mean() > 0.98  # patches at first
+    page.get_by_role("button", name="Smooth outlines").click()
+    wait_for_smooth(page, expected)
+    assert (painted(page, expected.fine.shape) == expected.fine).mean() > 0.98
+    set_k(page, 5)
+    expected = masker(first, k=5, outlines="picture")
+    wait_for_smooth(page, expected)
+    with page.expect_download() as download:
+        page.locator(PANEL).get_by_role("button", name="ID map").click()
+    assert (np.asarray(Image.open(download.value.path())) == expected.labels).all()
+    page.locator(f"{PANEL} .svp-code summary").click()
+    assert 'outlines="picture"' in page.locator(f"{PANEL} .svp-code pre").first.inner_text()
+
+    page.get_by_role("button", name="Smooth outlines").click()
+    with page.expect_download() as download:
+        page.locator(PANEL).get_by_role("button", name="ID map").click()
+    cells = masker(first, k=5)
+    assert (np.asarray(Image.open(download.value.path())) == cells.labels).all()
+    assert (painted(page, cells.ids.shape) == cells.ids).mean() > 0.98
 
 
 def test_a_patch_is_compared_with_all_others(page):

@@ -17,7 +17,7 @@ from torch import Tensor
 from sseg.errors import SSegError
 from sseg.features.mini import MiniFeatures
 from sseg.kmeans import kmeans
-from sseg.outlines import follow
+from sseg.outlines import colours, follow
 from sseg.pseudo_masks import grid_of
 from train.data.pairs import open_pairs
 from train.data.pictures import jitter
@@ -129,5 +129,5 @@ class GroupedPictures:
         grid = grid_of(height, width, self.teacher["resolution"])
         cells = source(true.round().to(torch.uint8).to(self.device), grid).flatten(1, 2)  # (1, T, d)
         ids = torch.stack([kmeans(cells, k, STEPS, seeds=k).labels[0] for k in self.teacher["k"]])
-        ids = follow(ids.unflatten(1, grid).cpu(), true[0].cpu())[None].float()
-        return F.interpolate(ids, (side // 5, side // 5), mode="nearest-exact")[0].to(torch.uint8)
+        ids = follow(ids.unflatten(1, grid), colours(true[0], grid).to(ids.device))[None].float()
+        return F.interpolate(ids, (side // 5, side // 5), mode="nearest-exact")[0].to(torch.uint8).cpu()
