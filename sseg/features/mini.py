@@ -13,8 +13,8 @@ from sseg.features.textons import TextonFeatures, main_directions
 from sseg.paths import WEIGHTS
 
 FOLDER = "features-mini"
-SCALE = 0.64  # side at which the network sees a picture, of the side that the cells have together
-DIRECTIONS = 32  # of each picture's own, that are kept of the network's 64 dimensions
+SCALES = (0.64, 1.0)  # sides at which the network sees a picture, of the side that the cells have together
+DIRECTIONS = 32  # of each picture's own, that are kept of the network's 64 dimensions at each scale
 SHARE = 3.2  # deviation of the network's features where those of position have 1.5
 COLOUR = {"colour": 0.98, "surround": 0.84, "deviation": 0.17}  # more than in textons: the network sees little of it
 
@@ -23,19 +23,19 @@ class MiniFeatures(FeatureSource):
     """What the bundled ViT says of each cell, beside its texture, colour and position (`TextonFeatures`); then all
     spread among cells alike (`diffusion`).
 
-    The network sees the picture smaller than the cells have it, as it was trained; the others, at full resolution, keep
-    the outlines. Scale, share and number of directions were chosen on development pictures (docs/results.md).
+    The network sees the picture twice: small, where things have the size that it was trained with, and at the cells' full
+    resolution. Scales, share and number of directions were chosen on development pictures (docs/results.md).
     """
 
     name = "mini"
     label = "small ViT, learned here without labels"
     stride = PATCH
 
-    def __init__(self, device="cpu", folder=None, spread=True, scale=SCALE):
+    def __init__(self, device="cpu", folder=None, spread=True, scales=SCALES):
         """`folder`: other weights of train/features.py. `spread`: whether features spread among cells alike, to measure
-        what that does. `scale`: side at which the network looks, of the side that the cells have together.
+        what that does. `scales`: sides at which the network looks, of the side that the cells have together.
         Raises SSegError: the weights are missing or damaged."""
-        self.spread, self.scale = spread, scale
+        self.spread, self.scales = spread, scales
         folder = WEIGHTS / FOLDER if folder is None else Path(folder)
         if not folder.is_dir():
             raise SSegError("The weights features-mini are not bundled in this version: choose the features pixels.")
@@ -45,10 +45,13 @@ class MiniFeatures(FeatureSource):
     @torch.inference_mode()
     def __call__(self, pixels, grid):
         check_pixels(pixels, grid)
-        size = tuple(PATCH * max(2, round(self.scale * cells)) for cells in grid)
-        small = normalised(pixels, size, MEAN, STD, self.network.cls.device)
-        patches = self.network(small)[0]  # (B, h', w', e)
-        cells = F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)
-        cells = SHARE * main_directions(cells, DIRECTIONS, 0.01).permute(0, 2, 3, 1).to(pixels.device)
+        seen = torch.cat([self._seen(pixels, grid, scale) for scale in self.scales], 1)
+        cells = SHARE * main_directions(seen, DIRECTIONS, 0.01).permute(0, 2, 3, 1).to(pixels.device)
         cells = torch.cat([cells, self.textons(pixels, grid)], -1)
         return diffused(cells) if self.spread else cells
+
+    def _seen(self, pixels, grid, scale):
+        """What the network says of each cell, looking at one scale: (B, e, h, w)."""
+        size = tuple(PATCH * max(2, round(scale * cells)) for cells in grid)
+        patches = self.network(normalised(pixels, size, MEAN, STD, self.network.cls.device))[0]  # (B, h', w', e)
+        return F.interpolate(patches.permute(0, 3, 1, 2), size=grid, mode="bilinear", align_corners=False)

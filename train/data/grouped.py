@@ -103,7 +103,7 @@ class GroupedPictures:
         lacking = [(kind, start) for kind, start in plan if not self._path(kind, start).is_file()]
         if not lacking:
             return
-        source = MiniFeatures(self.device, self.teacher["weights"], scale=self.teacher["scale"])
+        source = MiniFeatures(self.device, self.teacher["weights"], scales=[self.teacher["scale"]])
         world = StickerWorld(self.recipe["size"], self.device) if self.recipe["scenes"] else None
         for kind, start in lacking:
             if kind == "photographs":
