@@ -85,7 +85,7 @@ def test_clusters_lie_where_their_pixels_lie(recipe, emoji_font):
     pictures = GroupedPictures(r["data"], r["teacher"], 0, Path(r["out"]), "cpu")
     held = pictures.kinds["scenes"]
     assert held["ids"].shape == (5, 2, 16, 16) and int(held["ids"][:, 1].max()) == 3
-    source = MiniFeatures("cpu", r["teacher"]["weights"], scales=[r["teacher"]["scale"]])
+    source = MiniFeatures("cpu", r["teacher"]["weights"], scales=r["teacher"]["scales"])
     for aspect, picture in ((2.0, 0), (0.6, 1)):  # squashed pictures: clusters of the true shape come back squashed
         squashed = pictures.clusters(source, held["pixels"][picture], aspect)
         assert squashed.shape == (2, 16, 16) and int(squashed[1].max()) == 3

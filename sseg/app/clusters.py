@@ -70,7 +70,8 @@ class Held:
     @property
     def nbytes(self):
         width, height = self.picture.picture.size
-        return self.found.nbytes + self.found.tokens.nbytes + 3 * width * height  # the features keep a centred copy of themselves
+        centred = self.found.tokens.nbytes  # a copy that the features keep of themselves
+        return self.found.nbytes + centred + 3 * width * height
 
 
 class Clusters:

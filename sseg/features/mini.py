@@ -23,8 +23,8 @@ class MiniFeatures(FeatureSource):
     """What the bundled ViT says of each cell, beside its texture, colour and position (`TextonFeatures`); then all
     spread among cells alike (`diffusion`).
 
-    The network sees the picture twice: small, where things have the size that it was trained with, and at the cells' full
-    resolution. Scales, share and number of directions were chosen on development pictures (docs/results.md).
+    The network sees the picture twice: small, where things have the size that it was trained with, and at the cells'
+    full resolution. Scales, share and number of directions were chosen on development pictures (docs/results.md).
     """
 
     name = "mini"

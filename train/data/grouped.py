@@ -40,7 +40,7 @@ class GroupedPictures:
         """Open the clusters of the run's folder, made first where they lack.
 
         recipe: `size` S; `photographs`, a folder of tars, or null; `scenes`, how many to render, and their
-        `difficulty`; `share` of scenes in a batch. teacher: `weights`, a folder of train.features, the `scale` that
+        `difficulty`; `share` of scenes in a batch. teacher: `weights`, a folder of train.features, the `scales` that
         they look at, `k`, the numbers of clusters, and the `resolution` of cells (`grid_of`).
         Raises SSegError: the folder holds clusters made in another way.
         """
@@ -103,7 +103,7 @@ class GroupedPictures:
         lacking = [(kind, start) for kind, start in plan if not self._path(kind, start).is_file()]
         if not lacking:
             return
-        source = MiniFeatures(self.device, self.teacher["weights"], scales=[self.teacher["scale"]])
+        source = MiniFeatures(self.device, self.teacher["weights"], scales=self.teacher["scales"])
         world = StickerWorld(self.recipe["size"], self.device) if self.recipe["scenes"] else None
         for kind, start in lacking:
             if kind == "photographs":
