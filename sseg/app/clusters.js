@@ -50,19 +50,24 @@ function whenCleared() {
   renderCode();
 }
 
-outlines.onclick = () => {
-  smooth = !smooth;
+function press(on) {
+  smooth = on;
   outlines.setAttribute('aria-pressed', smooth);
-  renderOutlines();
   renderCode();
+}
+
+outlines.onclick = () => {
+  press(!smooth);
+  renderOutlines();
 };
 
 async function renderOutlines() {
-  const view = named;
+  const view = named, mine = turn;
   if (!view || smooth === Boolean(view.fine)) return;
   const answer = smooth && await ask('outlines', {});
   const fine = answer ? unpack(await loadImage(answer.mask), view.segments) : null;
-  if (view !== named || smooth !== Boolean(fine)) return;   // another answer, or another click, meanwhile
+  if (mine !== turn || fine && !smooth) return;    // another answer, or another click, meanwhile
+  if (!fine) press(false);                         // also where they cannot be had
   view.fine = fine;
   paint();
 }

@@ -68,9 +68,14 @@ def test_k_changes_the_clusters_and_the_library_agrees(page):
     assert json.loads(download.value.path().read_text())["clusters"] == expected.to_json()["clusters"]
 
 
-def painted(page, size):
-    """Cluster at each place of a grid of (h, w), read from the canvas by the colours of the legend; opacity 100 %."""
+def full_opacity(page):
+    """So that what is painted has the legend's colours."""
     page.locator(".sv:has(.cl-figures) .sv-opacity").evaluate("slider => { slider.value = 100; slider.oninput(); }")
+
+
+def painted(page, size):
+    """Cluster at each place of a grid of (h, w), read from the canvas by the colours of the legend."""
+    full_opacity(page)
     colours = page.locator(f"{ROWS} .svp-swatch").evaluate_all(
         "all => all.map(e => [e.closest('li').dataset.id - 1, ...getComputedStyle(e).backgroundColor.match(/\\d+/g)])")
     pixels = page.locator(STAGE).evaluate("(c, [h, w]) => {" + COPIED + """
@@ -86,6 +91,7 @@ def painted(page, size):
 
 def wait_for_smooth(page, expected):
     """Until a place that is another cluster's in patches has the colour that it has with smooth outlines."""
+    full_opacity(page)
     patches = expected.ids.repeat(4, 0).repeat(4, 1)
     y, x = np.argwhere(patches != expected.fine)[0]
     page.wait_for_function("([css, h, w, y, x, id]) => { const c = document.querySelector(css);" + COPIED + """
@@ -119,6 +125,19 @@ def test_smooth_outlines_follow_the_picture_stay_and_are_saved(page):
     cells = masker(first, k=5)
     assert (np.asarray(Image.open(download.value.path())) == cells.labels).all()
     assert (painted(page, cells.ids.shape) == cells.ids).mean() > 0.98
+
+
+def test_outlines_that_cannot_be_had_leave_the_patches_and_say_so(page):
+    button = page.get_by_role("button", name="Smooth outlines")
+    forgotten = {"error": "Not in memory: make them again."}
+    page.route(re.compile("component_server"), lambda route: route.fulfill(json=forgotten))
+    button.click()
+    page.wait_for_selector(".sv-error:has-text('make them again')")
+    assert button.get_attribute("aria-pressed") == "false"
+    page.unroute(re.compile("component_server"))
+    button.click()
+    wait_for_smooth(page, PseudoMasker("pixels")(examples.load()[0].path, k=8, outlines="picture"))
+    assert button.get_attribute("aria-pressed") == "true"
 
 
 def test_a_patch_is_compared_with_all_others(page):
