@@ -337,7 +337,8 @@ def run_oracle(benchmark, options):
                   resolution=options.resolution,
                   clusterings=options.clusterings, mean_clusters=round(float(np.mean(counts)), 2),
                   oracle_miou=result["miou"],
-                  protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}")
+                  protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}, "
+                           f"outlines of {options.outlines}")
     return result, metric
 
 
