@@ -17,13 +17,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sseg.feature_map import STEPS  # noqa: E402
 from sseg.features.diffusion import diffused  # noqa: E402
 from sseg.features.mini import MiniFeatures  # noqa: E402
 from sseg.features.pixels import PixelFeatures  # noqa: E402
 from sseg.features.textons import TextonFeatures  # noqa: E402
 from sseg.kmeans import kmeans  # noqa: E402
 from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
-from sseg.pseudo_masker import STEPS  # noqa: E402
 from sseg.pseudo_masks import grid_of  # noqa: E402
 from train.evaluate import ANOTHER, open_benchmark, percent  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402

@@ -206,7 +206,7 @@ def _sheet_row(name: str, rgb, masks, score):
     import numpy as np
 
     from sseg import images, sheets
-    from sseg.pseudo_masker import enlarge
+    from sseg.clusters import enlarge
 
     size = sheets.fitted(rgb.shape[:2])
     small = np.array(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BOX))

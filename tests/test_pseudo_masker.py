@@ -15,9 +15,11 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from sseg import PseudoMasker, SSegError
+from sseg.clusters import PseudoMasks
+from sseg.feature_map import Features
 from sseg.features import source
 from sseg.outlines import FINE
-from sseg.pseudo_masker import Features, PseudoMasks, check
+from sseg.pseudo_masker import check
 from sseg.pseudo_masks import grid_of, pseudo_masks
 from train import evaluate
 

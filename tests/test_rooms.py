@@ -11,9 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import from its own room and from those above it.
 ROOMS = [
     {"_torchvision", "devices", "errors", "hub", "paths"},
-    {"images", "outlines", "sheets", "kmeans", "text", "phrases", "config"},
-    {"model", "features", "checkpoint"},
+    {"arguments", "images", "outlines", "sheets", "kmeans", "text", "phrases", "config"},
+    {"model", "features", "feature_map", "checkpoint"},
     {"pseudo_masks", "inference", "metrics", "truth"},
+    {"clusters"},
     {"segmenter", "pseudo_masker", "self_trained", "comparison"},
     {"loading"},
     {"__main__", "app"},

@@ -21,8 +21,9 @@ from sseg import features, images
 from sseg.app import cells
 from sseg.app.service import VIEW_PIXELS, Recent, Service, data_url, picture_key
 from sseg.app.viewer import Saved, pack_ids
+from sseg.arguments import whole
 from sseg.errors import SSegError
-from sseg.pseudo_masker import PseudoMasker, check, whole
+from sseg.pseudo_masker import PseudoMasker, check
 
 LEAST_K, MOST_K = 2, 24
 START_K, START_RESOLUTION = 8, 448
@@ -61,7 +62,7 @@ class Held:
     key: str
     name: str
     picture: Saved  # as it is shown, at most VIEW_PIXELS
-    found: object  # sseg.pseudo_masker.Features
+    found: object  # sseg.feature_map.Features
     colours: Saved  # (h, w) the features as colours
     masker: PseudoMasker  # that made them
     reduced: bool  # the file has more pixels than are shown

@@ -11,7 +11,7 @@ from sseg.app.running import watched
 from sseg.app.service import Service
 from sseg.app.studies import Studies
 from sseg.app.viewer import ClusterViewer
-from sseg.pseudo_masker import SILHOUETTE_K
+from sseg.feature_map import SILHOUETTE_K
 
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
 PRIVATE = {**QUEUE, "api_visibility": "private"}

@@ -10,8 +10,9 @@ from sseg import images
 from sseg.app import cells
 from sseg.app.clusters import LEAST_K, MOST_K, Clusters
 from sseg.app.service import Recent
+from sseg.clusters import enlarge
 from sseg.errors import SSegError
-from sseg.pseudo_masker import SILHOUETTE_K, enlarge
+from sseg.feature_map import SILHOUETTE_K
 
 FIGURE_SIDE = 480  # longer side of the small pictures
 HELD_POINTS = 1000
