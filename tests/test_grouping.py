@@ -125,6 +125,24 @@ def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(
     assert capsys.readouterr().err.endswith("clusters made in another way: delete it, or change out=.\n")
 
 
+def test_new_blocks_change_nothing_at_first_and_learn(recipe, tmp_path, capsys):
+    first = grouping.Grouper(tmp_path / "first").eval()
+    deeper = grouping.Grouper(tmp_path / "first", 3).eval()
+    pixels = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(deeper(pixels), first(pixels))
+    assert len(deeper.backbone.blocks) == deeper.backbone.config["depth"] == 3
+    ids = torch.randint(0, 3, (2, 1, 24), generator=torch.Generator().manual_seed(2))
+    for _ in range(2):  # what a new block adds is 0 times what it finds: what it finds learns from the second step on
+        grouping.cluster_contrast(deeper(pixels), ids, 0.15, 2).backward()
+        with torch.no_grad():
+            for p in deeper.parameters():
+                p -= 0.1 * p.grad
+    for block in deeper.backbone.blocks[1:]:
+        assert all(p.grad.abs().max() > 0 for name, p in block.named_parameters() if name != "qkv.bias")
+    assert train_grouping([str(recipe), "depth=0"]) == 2
+    assert capsys.readouterr().err.startswith("The network has 1 blocks already: change depth to 1 or more")
+
+
 def test_a_first_stage_that_is_missing_is_one_sentence(recipe, tmp_path, capsys):
     assert train_grouping([str(recipe), f"teacher.weights={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err

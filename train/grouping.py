@@ -17,25 +17,43 @@ import torch
 from torch import Tensor, nn
 
 from sseg.errors import SSegError
-from sseg.features.network import load_network
+from sseg.features.network import SmallViT, load_network
 from train import features
 from train.data.grouped import GroupedPictures
 
 
 class Grouper(nn.Module):
-    """The network of the first stage, by its patches alone."""
+    """The network of the stage before, by its patches alone."""
 
-    def __init__(self, folder: Path):
-        """Raises SSegError: there are no weights in the folder, or they are damaged."""
+    def __init__(self, folder: Path, depth: int | None = None):
+        """depth: blocks that it shall have, more than in the folder; None leaves them.
+        Raises SSegError: there are no weights in the folder, they are damaged, or have more blocks than `depth`."""
         super().__init__()
         if not (folder / "model.safetensors").is_file():
             raise SSegError(f"{folder} holds no weights of the first stage: run train.features, or change "
                             "teacher.weights.")
         self.backbone = load_network(folder)
+        if depth is not None:
+            self.backbone = deepened(self.backbone, depth)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, s, s) -> unit vectors of patches (B, s / 8 * s / 8, e)."""
         return self.backbone(pixels)[0].flatten(1, 2)
+
+
+def deepened(network: SmallViT, depth: int) -> SmallViT:
+    """The network with new blocks after its own, which at first change nothing: what they add to a token is 0.
+    Raises SSegError: the network has more blocks than `depth`."""
+    own = network.config["depth"]
+    if depth < own:
+        raise SSegError(f"The network has {own} blocks already: change depth to {own} or more, or to null.")
+    deeper = SmallViT(**network.config | {"depth": depth})
+    deeper.load_state_dict(network.state_dict(), strict=False)
+    for block in deeper.blocks[own:]:
+        for layer in (block.place, block.proj, block.mlp[-1]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return deeper
 
 
 def cluster_contrast(patches: Tensor, ids: Tensor, temperature: float, group: int) -> Tensor:
@@ -68,7 +86,8 @@ class Run(features.Run):
 
     def open_pictures(self) -> GroupedPictures:
         recipe = self.recipe
-        self.first = Grouper(Path(recipe["teacher"]["weights"]))  # before half an hour of clustering: it may lack
+        before = Path(recipe["teacher"]["weights"])
+        self.first = Grouper(before, recipe["depth"])  # before half an hour of clustering: it may lack
         return GroupedPictures(recipe["data"], recipe["teacher"], recipe["seed"], self.out, self.device,
                                self.rank, self.world)
 
