@@ -85,6 +85,18 @@ def test_every_setting_reaches_the_library(client, path):
     ]  # fmt: skip
 
 
+def test_run_lengths_follow_the_picture_where_asked_for(client, path):
+    view, found = send(client, path, (*SETTINGS, "picture"))
+    cells, fine = (PseudoMasker("pixels")(path, k=5, resolution=224, outlines=how) for how in ("cells", "picture"))
+    assert found["outlines"] == "picture" and found["clusters"] == fine.to_json()["clusters"]
+    assert found["clusters"] != cells.to_json()["clusters"]
+    packed = np.asarray(Image.open(view["mask"])).astype(int)  # the viewer's outlines are those of patches until asked
+    assert (packed[..., 0] == cells.ids + 1).all()
+    with pytest.raises(AppError) as error:
+        send(client, path, (*SETTINGS, "wavy"))
+    assert_sentence(error, "cells or picture")
+
+
 @pytest.mark.parametrize("source", ["pixels", "auto"])
 def test_another_k_never_computes_the_features_again(client, path, monkeypatch, source):
     runs = []

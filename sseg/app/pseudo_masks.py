@@ -12,6 +12,7 @@ from sseg.app.service import Service
 from sseg.app.studies import Studies
 from sseg.app.viewer import ClusterViewer
 from sseg.feature_map import SILHOUETTE_K
+from sseg.pseudo_masker import check
 
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
 PRIVATE = {**QUEUE, "api_visibility": "private"}
@@ -176,6 +177,7 @@ def _add_api(clusters, studies, picture, viewer, against):
     seed = gr.Number(0, label="seed", visible=False)
     method = gr.Textbox("kmeans", label="method", visible=False)
     settings = [source, k, facet, resolution, seed, method]
+    outlines = gr.Textbox("cells", label="outlines", visible=False, info="cells, or picture: follow its colours")
     key = gr.Textbox(label="key", visible=False, info="of an earlier answer")
     x, y = (gr.Number(0, label=name, precision=0, visible=False) for name in "xy")
     truth = gr.File(label="truth", visible=False, type="filepath")
@@ -184,13 +186,15 @@ def _add_api(clusters, studies, picture, viewer, against):
     found, compared, score = (gr.JSON(label=name, visible=False) for name in ("clusters", "similarity", "score"))
 
     def pseudo_masks(picture, features="auto", k=START_K, facet="", resolution=START_RESOLUTION, seed=0,
-                     method="kmeans"):  # fmt: skip
+                     method="kmeans", outlines="cells"):  # fmt: skip
         """Divide a picture file into clusters: what the viewer shows, and JSON with areas and COCO RLE."""
 
         def body(this):
+            check(outlines=outlines)
             settings = Settings.read(features, k, facet, resolution, seed, method)
             view = yield from clusters.run(this, clusters.make, picture, settings, None)
-            report = yield from this.job(clusters.quick, lambda key, at_stage: clusters.report(key), view["key"])
+            report = yield from this.job(clusters.quick, lambda key, at_stage: clusters.report(key, outlines),
+                                         view["key"])  # fmt: skip
             yield view, {**report, "note": view["note"]}
 
         yield from watched(body, outputs=2)
@@ -211,7 +215,7 @@ def _add_api(clusters, studies, picture, viewer, against):
         yield from watched(body, outputs=2)
 
     hidden = [gr.Button(visible=False) for _ in range(3)]
-    hidden[0].click(pseudo_masks, [picture, *settings], [viewer, found], api_name="pseudo_masks", **QUEUE)
+    hidden[0].click(pseudo_masks, [picture, *settings, outlines], [viewer, found], api_name="pseudo_masks", **QUEUE)
     hidden[1].click(explain_patch, [key, x, y], [heat, compared], api_name="explain_patch", **QUEUE)
     judged = [picture, truth, *settings, names]
     hidden[2].click(pseudo_masks_truth, judged, [against, score], api_name="pseudo_masks_truth", **QUEUE)
