@@ -116,7 +116,7 @@ const fileQuestion = kind => ({kind, outlines: smooth ? 'picture' : 'cells'});
 function codes(v) {
   const url = location.origin + location.pathname, text = JSON.stringify, s = v.settings;
   const method = (s.method === 'kmeans' ? '' : `, method=${text(s.method)}`) + (smooth ? ', outlines="picture"' : '');
-  const inputs = [s.features, s.k, s.facet, s.resolution, s.seed, s.method];
+  const inputs = [s.features, s.k, s.facet, s.resolution, s.seed, s.method, smooth ? 'picture' : 'cells'];
   return [
     ['Python', `import sseg
 

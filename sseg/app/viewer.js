@@ -168,14 +168,17 @@ async function ask(what, question) {               // a server function's answer
 }
 
 // ---- pointer and keys ---------------------------------------------------------------------------------------
-function at(event, target = canvas) {
+const placeOf = (share, n) => Math.min(n - 1, Math.max(0, Math.floor(share * n)));
+
+function at(event, target = canvas) {              // place in the ids, and u, v: where in the picture, 0..1
   const r = target.getBoundingClientRect();
-  const f = (p, a, n, m) => Math.min(m - 1, Math.max(0, Math.floor((p - a) / n * m)));
-  return {x: f(event.clientX, r.left, r.width, shown.w), y: f(event.clientY, r.top, r.height, shown.h)};
+  const u = (event.clientX - r.left) / r.width, v = (event.clientY - r.top) / r.height;
+  return {x: placeOf(u, shown.w), y: placeOf(v, shown.h), u, v};
 }
 
-function read({x, y}) {
-  const i = y * shown.w + x, s = shown.byId.get(shown.ids[i]), score = shown.scores[i];
+function read({x, y, u = (x + 0.5) / shown.w, v = (y + 0.5) / shown.h}) {     // what is painted there
+  const {w, h, ids, scores, byId} = shown.fine || shown, i = placeOf(v, h) * w + placeOf(u, w);
+  const s = byId.get(ids[i]), score = scores[i];
   return {s, score: score / 255, painted: Boolean(s) && score >= threshold()};
 }
 

@@ -55,6 +55,12 @@ def click_patch(page, x, y):
     page.wait_for_selector(".cl-similar canvas:visible")
 
 
+def point_at(page, u, v):
+    """Move the pointer over a place of the picture, given as shares of its width and height."""
+    box = page.locator(STAGE).bounding_box()
+    page.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
+
+
 def test_k_changes_the_clusters_and_the_library_agrees(page):
     set_k(page, 5)
     expected = PseudoMasker("pixels")(examples.load()[0].path, k=5)
@@ -110,6 +116,10 @@ def test_smooth_outlines_follow_the_picture_stay_and_are_saved(page):
     page.get_by_role("button", name="Smooth outlines").click()
     wait_for_smooth(page, expected)
     assert (painted(page, expected.fine.shape) == expected.fine).mean() > 0.98
+    y, x = np.argwhere(expected.ids.repeat(4, 0).repeat(4, 1) != expected.fine)[0]
+    point_at(page, (x + 0.5) / expected.fine.shape[1], (y + 0.5) / expected.fine.shape[0])
+    tip = page.locator(".sv:has(.cl-figures) .sv-tip b")
+    assert tip.inner_text() == f"Cluster {expected.fine[y, x]}"  # what is painted there, not what the patch has
     set_k(page, 5)
     expected = masker(first, k=5, outlines="picture")
     wait_for_smooth(page, expected)
@@ -117,7 +127,9 @@ def test_smooth_outlines_follow_the_picture_stay_and_are_saved(page):
         page.locator(PANEL).get_by_role("button", name="ID map").click()
     assert (np.asarray(Image.open(download.value.path())) == expected.labels).all()
     page.locator(f"{PANEL} .svp-code summary").click()
-    assert 'outlines="picture"' in page.locator(f"{PANEL} .svp-code pre").first.inner_text()
+    codes = page.locator(f"{PANEL} .svp-code pre")
+    assert 'outlines="picture"' in codes.first.inner_text()
+    assert all('"picture", api_name' in code or '"picture"]' in code for code in codes.all_inner_texts()[1:])
 
     page.get_by_role("button", name="Smooth outlines").click()
     with page.expect_download() as download:
