@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {  # name -> module: imported when first asked for, so that `import sseg` stays light
     "load": "sseg.loading",
     "Segmenter": "sseg.segmenter",
-    "Segmentation": "sseg.segmenter",
+    "Segmentation": "sseg.segmentation",
     "SelfTrainedSegmenter": "sseg.self_trained",
     "Comparison": "sseg.comparison",
     "PseudoMasker": "sseg.pseudo_masker",

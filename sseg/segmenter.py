@@ -3,7 +3,7 @@
 import difflib
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -15,12 +15,11 @@ from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
 from sseg.phrases import content_words, parse
 from sseg.pseudo_masks import pseudo_masks
+from sseg.segmentation import BACKGROUND, Segmentation
 from sseg.text import tokenize
 
-BACKGROUND = 0.15  # a score below is nothing that was asked for; chosen by a sweep (docs/results.md)
 TOO_CLOSE = 0.8  # cosine above which a known word does not compete with an asked phrase: it means the same
 CACHED_TEXTS = 8192
-MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
 MAX_WINDOWS_SIDE = 8
 WINDOW_BATCH = 4
 TEXT_BATCH = 256
@@ -68,7 +67,7 @@ class Segmenter:
         """Longer side, in pixels, at which the weights see a picture."""
         return self.model.config.image_size
 
-    def __call__(self, image, phrases, background: float = BACKGROUND, competitors: bool = True) -> "Segmentation":
+    def __call__(self, image, phrases, background: float = BACKGROUND, competitors: bool = True) -> Segmentation:
         """Encode and ask in one step."""
         return self.ask(self.encode(image), phrases, background, competitors)
 
@@ -205,7 +204,7 @@ class Segmenter:
     @torch.inference_mode()
     def ask(
         self, encoded: Encoded, phrases, background: float = BACKGROUND, competitors: bool = True
-    ) -> "Segmentation":
+    ) -> Segmentation:
         """Where is what? The picture does not run through the model again.
 
         Args:
@@ -317,105 +316,4 @@ class Segmenter:
             "temperature": float(1 / self.model.scale),
             "known_phrases": len(self._known_texts),
             "known_kinds": kinds,
-        }
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """An answer: which phrase is where. Full-size maps are made when first asked for."""
-
-    phrases: list[str]  # as typed
-    winners: list[str]  # the synonym that counted most, for each phrase
-    known: list[bool]  # whether the weights have seen a word of it
-    size: tuple[int, int]  # (H, W)
-    background: float
-    weights: str
-    coarse_scores: Tensor = field(repr=False)  # (P, h, w), at the masks' resolution
-    words_at: object = field(repr=False)  # (x, y, n) -> best known texts there
-
-    @cached_property
-    def _top(self) -> tuple[np.ndarray, np.ndarray]:
-        with torch.inference_mode():
-            best, confidence = inference.top_class(self.coarse_scores, self.size)
-        return best.cpu().numpy(), confidence.cpu().numpy()
-
-    @property
-    def best(self) -> np.ndarray:
-        """(H, W) int32: the best phrase of each pixel, without background."""
-        return self._top[0]
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """(H, W) float32 in 0..1: the score of the best phrase."""
-        return self._top[1]
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """(H, W) int32: index into `phrases`, -1 = background (best score below `background`)."""
-        if self.background == 0:
-            return self.best
-        return np.where(self.confidence < self.background, np.int32(-1), self.best)
-
-    @property
-    def scores(self) -> np.ndarray:
-        """(P, H, W) float32 in 0..1; made anew at each call. SSegError over 2 GB: use `score_map` then."""
-        if 4 * len(self.phrases) * self.size[0] * self.size[1] > MAX_SCORES:
-            raise SSegError("All scores of this picture would take over 2 GB: take them one by one with score_map(i).")
-        return inference.upsample(self.coarse_scores, self.size).cpu().numpy()
-
-    def score_map(self, index: int) -> np.ndarray:
-        """(H, W) float32 in 0..1: the scores of one phrase."""
-        return inference.upsample(self.coarse_scores[index : index + 1], self.size)[0].cpu().numpy()
-
-    @cached_property
-    def _counts(self) -> np.ndarray:
-        return np.bincount(self.labels.ravel() + 1, minlength=len(self.phrases) + 1)[1:]
-
-    @cached_property
-    def areas(self) -> list[float]:
-        """Share of the picture, 0..1, for each phrase."""
-        return (self._counts / self.labels.size).tolist()
-
-    @cached_property
-    def mean_scores(self) -> list[float]:
-        """Mean confidence where the phrase was found, 0 where it was not."""
-        sums = np.bincount(self.labels.ravel() + 1, self.confidence.ravel(), minlength=len(self.phrases) + 1)[1:]
-        return (sums / np.maximum(self._counts, 1)).tolist()
-
-    def explain(self, x: int, y: int, n: int = 5) -> dict:
-        """Pixel (x, y): {"best": the `n` best asked phrases, "margin" between the first two, "words": the `n` best of
-        all that the weights know}; entries are {"phrase", "score"}."""
-        if not (0 <= x < self.size[1] and 0 <= y < self.size[0]):
-            raise SSegError(f"Pixel ({x}, {y}) is outside of the picture of {self.size[1]} x {self.size[0]} pixels.")
-        scores = inference.at_pixel(self.coarse_scores, x, y, self.size).tolist()
-        order = sorted(range(len(scores)), key=lambda i: -scores[i])
-        best = [{"phrase": self.phrases[i], "score": scores[i]} for i in order[:n]]
-        margin = scores[order[0]] - (scores[order[1]] if len(order) > 1 else 0.0)
-        return {"x": x, "y": y, "best": best, "margin": margin, "words": self.words_at(x, y, n)}
-
-    def rle(self) -> list[dict]:
-        """COCO run lengths of each phrase's mask: {"size": [H, W], "counts": str}."""
-        return [images.rle(self.labels == i) for i in range(len(self.phrases))]
-
-    def id_png(self) -> bytes:
-        """PNG of ids: 0 = background, i + 1 = phrase i."""
-        return images.id_png(self.labels)
-
-    def overlay(self, image, opacity: float = 0.55) -> np.ndarray:
-        """The picture with the phrases' colours over it: uint8 (H, W, 3)."""
-        rgb = images.read(image)
-        if rgb.shape[:2] != tuple(self.size):
-            raise SSegError("The overlay needs the picture that was segmented: this one has another size.")
-        return images.overlay(rgb, self.labels, images.colors(len(self.phrases)), opacity)
-
-    def to_json(self) -> dict:
-        """All of it but the pixels, ready for `json.dumps`."""
-        columns = ("phrase", "winner", "known", "area", "mean_score", "rle")
-        rows = zip(self.phrases, self.winners, self.known, self.areas, self.mean_scores, self.rle(), strict=True)
-        return {
-            "weights": self.weights,
-            "size": list(self.size),
-            "background": self.background,
-            "background_area": float((self.labels < 0).mean()),
-            "phrases": [{"id": i + 1, **dict(zip(columns, row, strict=True))} for i, row in enumerate(rows)],
         }

@@ -17,7 +17,7 @@ from sseg import images, inference
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.phrases import PhraseClass, parse
-from sseg.segmenter import BACKGROUND, Segmentation
+from sseg.segmentation import BACKGROUND, Segmentation
 
 STRIDES = (4, 8, 16, 32)
 POOL_SCALES = (1, 2, 3, 6)

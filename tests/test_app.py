@@ -22,7 +22,7 @@ from sseg.app import examples, failures, main, segment, weights
 from sseg.app.build import build
 from sseg.app.service import VIEW_PIXELS, Recent, Service
 from sseg.app.viewer import HERE, pack_ids
-from sseg.segmenter import BACKGROUND
+from sseg.segmentation import BACKGROUND
 
 ROOT = Path(__file__).resolve().parents[1]
 

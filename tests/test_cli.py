@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sseg.__main__ import _parser, main
-from sseg.segmenter import BACKGROUND
+from sseg.segmentation import BACKGROUND
 
 ROOT = Path(__file__).resolve().parents[1]
 

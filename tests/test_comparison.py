@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJac
 
 from sseg import SSegError
 from sseg.comparison import IGNORED, Comparison, compare
-from sseg.segmenter import Segmentation
+from sseg.segmentation import Segmentation
 
 
 def answer(labels, phrases):

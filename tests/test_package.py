@@ -55,7 +55,7 @@ def project_dependencies():
 def test_public_names():
     assert issubclass(sseg.SSegError, Exception)
     assert callable(sseg.load) and {"Segmenter", "Segmentation", "load"} <= set(dir(sseg))
-    assert sseg.Segmenter.__module__ == sseg.Segmentation.__module__ == "sseg.segmenter"
+    assert (sseg.Segmenter.__module__, sseg.Segmentation.__module__) == ("sseg.segmenter", "sseg.segmentation")
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         sseg.lode  # noqa: B018
 

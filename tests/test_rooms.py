@@ -14,7 +14,7 @@ ROOMS = [
     {"arguments", "images", "outlines", "sheets", "kmeans", "text", "phrases", "config"},
     {"model", "features", "feature_map", "checkpoint"},
     {"pseudo_masks", "inference", "metrics", "truth"},
-    {"clusters"},
+    {"clusters", "segmentation"},
     {"segmenter", "pseudo_masker", "self_trained", "comparison"},
     {"loading"},
     {"__main__", "app"},

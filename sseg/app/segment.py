@@ -6,7 +6,7 @@ from sseg.app import examples, failures, pictures
 from sseg.app.running import watched
 from sseg.app.service import Service
 from sseg.app.viewer import SegmentViewer
-from sseg.segmenter import BACKGROUND
+from sseg.segmentation import BACKGROUND
 
 WELCOME = "An example, segmented by the words beside it. Type other words, or give your own picture."
 PRESETS = {

@@ -24,7 +24,7 @@ from sseg import checkpoint, images
 from sseg.app.viewer import pack_ids
 from sseg.errors import SSegError
 from sseg.phrases import parse
-from sseg.segmenter import BACKGROUND
+from sseg.segmentation import BACKGROUND
 
 VIEW_PIXELS = 2_000_000  # bigger pictures are scaled down to this: the page repaints every pixel while a slider moves
 HELD_BYTES = 512 << 20  # encoded pictures kept in memory
