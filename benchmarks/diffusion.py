@@ -18,8 +18,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sseg.feature_map import STEPS  # noqa: E402
+from sseg.features import mini  # noqa: E402
 from sseg.features.diffusion import diffused  # noqa: E402
-from sseg.features.mini import MiniFeatures  # noqa: E402
 from sseg.features.pixels import PixelFeatures  # noqa: E402
 from sseg.features.textons import TextonFeatures  # noqa: E402
 from sseg.kmeans import kmeans  # noqa: E402
@@ -29,14 +29,15 @@ from train.evaluate import ANOTHER, open_benchmark, percent  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 WAYS = {
-    "as they are": lambda features: features,
+    "as they are": lambda features, **how: features,
     "spread": partial(diffused, ground=0),
     "spread, ground together": diffused,
 }
+HOW = {"mini": {"width": mini.WIDTH, "steps": mini.STEPS}}  # features spread; others as `diffused` does by itself
 SOURCES = {
     "pixels": PixelFeatures,
     "textons": lambda: TextonFeatures(spread=False),
-    "mini": lambda: MiniFeatures(spread=False),
+    "mini": lambda: mini.MiniFeatures(spread=False),
 }
 
 
@@ -59,7 +60,7 @@ class Figures:
         return {"oracle_miou": percent(self.whole.miou()), "picture_miou": percent(float(np.nanmean(self.pictures)))}
 
 
-def judge(benchmark, source, k: int, clusterings: int) -> dict[str, Figures]:
+def judge(benchmark, source, how: dict, k: int, clusterings: int) -> dict[str, Figures]:
     """Figures of each way; picture i is clustered with the seeds of `train.evaluate --clusterings`."""
     found = {way: Figures(benchmark) for way in WAYS}
     for i, sample in enumerate(benchmark):
@@ -67,7 +68,7 @@ def judge(benchmark, source, k: int, clusterings: int) -> dict[str, Figures]:
         grid = grid_of(*sample.image.shape[:2])
         features = source(pixels, grid)
         for way, figures in found.items():
-            cells = WAYS[way](features).flatten(1, 2)
+            cells = WAYS[way](features, **how).flatten(1, 2)
             for turn in range(clusterings):
                 ids = kmeans(cells, k, STEPS, seeds=i + turn * ANOTHER).labels.view(grid)
                 figures.update(ids.numpy(), sample.labels)
@@ -86,7 +87,7 @@ def main():
     for name in options.benchmarks:
         for features in options.features:
             benchmark = open_benchmark(name, limit=options.limit)
-            found = judge(benchmark, SOURCES[features](), options.k, options.clusterings)
+            found = judge(benchmark, SOURCES[features](), HOW.get(features, {}), options.k, options.clusterings)
             for way, figures in found.items():
                 result = {"benchmark": name, "features": features, "way": way, **figures.result(), "k": options.k}
                 result |= {"clusterings": options.clusterings, "commit": commit(), "hardware": hardware("cpu")}

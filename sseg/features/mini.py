@@ -16,8 +16,8 @@ FOLDER = "features-mini"
 SCALES = (0.64, 1.0)  # sides at which the network sees a picture, of the side that the cells have together
 DIRECTIONS = 32  # of each picture's own, that are kept of the network's 64 dimensions at each scale
 SHARE = 3.5  # deviation of the network's features where those of position have 1.5
-COLOUR = {"colour": 0.54, "surround": 0.46, "deviation": 0.09}  # less than in textons: the network tells things better
-WIDTH = 0.085  # of `diffused`: less than for textons, whose affinities are less sure
+COLOUR = {"colour": 0.49, "surround": 0.42, "deviation": 0.085}  # less than in textons: the network tells things better
+WIDTH, STEPS = 0.08, 4  # of `diffused`: narrower than for textons, whose affinities are less sure
 
 
 class MiniFeatures(FeatureSource):
@@ -25,7 +25,7 @@ class MiniFeatures(FeatureSource):
     spread among cells alike (`diffusion`).
 
     The network sees the picture twice: small, where things have the size that it was trained with, and at the cells'
-    full resolution. Scales, share, number of directions, colours and width were chosen on development pictures (docs/results.md).
+    full resolution. Scales and all other numbers were chosen on development pictures (docs/results.md).
     """
 
     name = "mini"
@@ -49,7 +49,7 @@ class MiniFeatures(FeatureSource):
         seen = torch.cat([self._seen(pixels, grid, scale) for scale in self.scales], 1)
         cells = SHARE * main_directions(seen, DIRECTIONS, 0.01).permute(0, 2, 3, 1).to(pixels.device)
         cells = torch.cat([cells, self.textons(pixels, grid)], -1)
-        return diffused(cells, WIDTH) if self.spread else cells
+        return diffused(cells, WIDTH, STEPS) if self.spread else cells
 
     def _seen(self, pixels, grid, scale):
         """What the network says of each cell, looking at one scale: (B, e, h, w)."""
