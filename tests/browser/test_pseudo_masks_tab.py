@@ -47,7 +47,10 @@ def set_k(page, k):
 
 
 def open_part(page, name):
-    page.get_by_role("button", name=name).click()
+    """Unfold a part and scroll to it, as a person does: it computes only what is in view."""
+    button = page.get_by_role("button", name=name)
+    button.click()
+    button.evaluate("button => button.scrollIntoView({block: 'start'})")
 
 
 def click_patch(page, x, y):
