@@ -16,8 +16,8 @@ FOLDER = "features-mini"
 SCALES = (0.64, 1.0)  # sides at which the network sees a picture, of the side that the cells have together
 DIRECTIONS = 32  # of each picture's own, that are kept of the network's 64 dimensions at each scale
 SHARE = 3.5  # deviation of the network's features where those of position have 1.5
-COLOUR = {"colour": 0.49, "surround": 0.42, "deviation": 0.085}  # less than in textons: the network tells things better
-WIDTH, STEPS = 0.08, 4  # of `diffused`: narrower than for textons, whose affinities are less sure
+COLOUR = {"colour": 0.49, "surround": 0.42, "deviation": 0.085}  # less than in textons
+WIDTH, STEPS = 0.08, 4  # of `diffused`: narrower than for textons
 
 
 class MiniFeatures(FeatureSource):
