@@ -8,6 +8,7 @@ from PIL import Image
 from sseg.app import compare, pseudo_masks, segment, theme
 from sseg.app import weights as live_weights
 from sseg.app.service import Service
+from sseg.app.uploads import Page
 
 TITLE = "S-Seg"
 TOP = """<header class="sseg-top"><h1>S-Seg</h1><p>Type words, get the picture segmented.</p>
@@ -51,7 +52,7 @@ def build(segmenter, weights) -> gr.Blocks:
     """The app as Gradio Blocks, for what `weights.load` returns; start it with `launch(**options())`."""
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # big pictures are scaled down
     service = Service(segmenter, weights.name)
-    with gr.Blocks(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
+    with Page(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
         status = StatusLine(live_weights.status(segmenter, weights))
         with gr.Tabs(selected=SEGMENT) as tabs:
             with gr.Tab("Segment", id=SEGMENT) as first:

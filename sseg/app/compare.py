@@ -7,6 +7,7 @@ from sseg.app.compared import Compared
 from sseg.app.comparer import CompareViewer
 from sseg.app.running import watched
 from sseg.app.service import Service
+from sseg.app.uploads import own_file
 
 QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
 PRIVATE = {**QUEUE, "api_visibility": "private"}
@@ -63,7 +64,7 @@ def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
     def choose(a, event: gr.EventData):
         one = shown[event.index]
         pair = _pair(compared, a, examples.weights_for(one, service))
-        return one.path, gr.skip() if student else one.words, *pair
+        return own_file(one.path), gr.skip() if student else one.words, *pair
 
     then_run(thumbs.choose(choose, a, [picture, words, a, b], **PRIVATE))
     taken = gr.State("")

@@ -3,15 +3,19 @@
 import gradio as gr
 
 from sseg.app.examples import Example, ExampleStrip
+from sseg.app.uploads import own_file
 
 
 class PictureInput(gr.Image):
-    """gr.Image that hands the file on untouched: reading it, and saying what is wrong with it, is the library's job."""
+    """gr.Image that hands the file on untouched: reading it, and saying what is wrong with it, is the library's job.
+
+    `uploads.Page` has looked at the path already; no other page can forget to.
+    """
 
     is_template = True
 
     def preprocess(self, payload):
-        return payload.path if payload else None
+        return own_file(payload.path) if payload else None
 
 
 def row(shown: list[Example], path: str | None = None) -> tuple[PictureInput, ExampleStrip]:

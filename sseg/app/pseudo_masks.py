@@ -10,6 +10,7 @@ from sseg.app.clusters import LEAST_K, MOST_K, RESOLUTIONS, START_K, START_RESOL
 from sseg.app.running import watched
 from sseg.app.service import Service
 from sseg.app.studies import Studies
+from sseg.app.uploads import own_file
 from sseg.app.viewer import ClusterViewer
 from sseg.feature_map import SILHOUETTE_K
 from sseg.pseudo_masker import check
@@ -151,7 +152,7 @@ def _chosen_k(event: gr.EventData):
 
 def _chosen(shown):
     def choose(event: gr.EventData):
-        return shown[event.index].path
+        return own_file(shown[event.index].path)
 
     return choose
 

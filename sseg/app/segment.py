@@ -5,6 +5,7 @@ import gradio as gr
 from sseg.app import examples, failures, pictures
 from sseg.app.running import watched
 from sseg.app.service import Service
+from sseg.app.uploads import own_file
 from sseg.app.viewer import SegmentViewer
 from sseg.segmentation import BACKGROUND
 
@@ -93,7 +94,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
 
     def choose(event: gr.EventData):
         one = shown[event.index]
-        return one.path, one.words, one.words, gr.update(visible=True), examples.weights_for(one, service)
+        return own_file(one.path), one.words, one.words, gr.update(visible=True), examples.weights_for(one, service)
 
     own = picture.input(lambda: gr.update(visible=False), None, again, show_progress="hidden", api_visibility="private")
     runs += [event(run_on_new, question, outputs, **private) for event in (own.then, weights.input)]
