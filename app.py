@@ -1,4 +1,7 @@
-"""The browser page: `python app.py [--weights W] [--port 7860] [--host 127.0.0.1]`; also a Hugging Face Space."""
+"""The browser page: `python app.py [--weights W] [--port 7860] [--host 127.0.0.1] [--allowed-host NAME]`.
+
+Also the entry of a Hugging Face Space.
+"""
 
 import os
 import sys

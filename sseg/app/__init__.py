@@ -14,15 +14,17 @@ def main(argv=None) -> int:
     parser.add_argument("--weights", default="mini", help="mini, a folder, or owner/name@revision (default: mini)")
     parser.add_argument("--port", type=int, default=7860, help="default: 7860")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                        help="also answer under this name, as behind a proxy; can be given again")  # fmt: skip
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
         from sseg.app import weights  # late: `--help` and a wrong option answer at once
-
-        segmenter, live = weights.load(arguments.weights)
         from sseg.app.build import build, options
 
-        build(segmenter, live).launch(**options(arguments.host, arguments.port))
+        wanted = options(arguments.host, arguments.port, arguments.allowed_host)
+        segmenter, live = weights.load(arguments.weights)
+        build(segmenter, live).launch(**wanted)
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,11 +1,13 @@
 """The page: frame, tabs, and what is said about the weights."""
 
+import os
 import warnings
 
 import gradio as gr
 from PIL import Image
+from starlette.middleware import Middleware
 
-from sseg.app import compare, pseudo_masks, segment, theme
+from sseg.app import compare, gate, pseudo_masks, segment, theme
 from sseg.app import weights as live_weights
 from sseg.app.service import Service
 from sseg.app.uploads import Page
@@ -76,9 +78,15 @@ def build(segmenter, weights) -> gr.Blocks:
     return page
 
 
-def options(host=None, port=None) -> dict:
-    """Arguments for `launch`: look, limits, and nothing that leaves the machine."""
+def options(host=None, port=None, allowed_hosts=()) -> dict:
+    """Arguments for `launch`: look, limits, who is let in, and nothing that leaves the machine.
+
+    SSegError for an allowed host that is no name.
+    """
+    names = gate.own_names(host or os.environ.get("GRADIO_SERVER_NAME"), allowed_hosts)
     return {
+        "app_kwargs": {"middleware": [Middleware(gate.Gate, names=names)]},
+        "enable_monitoring": False,
         "server_name": host,
         "server_port": port,
         "theme": theme.theme(),
