@@ -34,13 +34,12 @@ class FolderBenchmark:
     and when a mask holds an id that classes.txt has no name for.
     """
 
-    name = "folder"
     ignore = -1
     groups = {}
     background = None  # classes.txt says it all
 
-    def __init__(self, root, limit=None):
-        self.root = Path(root)
+    def __init__(self, root, limit=None, name="folder"):
+        self.name, self.root = name, Path(root)
         if not self.root.is_dir():
             raise SSegError(f"There is no folder {self.root}: give one that holds images/, masks/ and classes.txt.")
         self.class_names = self._read_classes()

@@ -9,10 +9,11 @@ from train.benchmarks.coco_stuff import open_coco_stuff
 from train.benchmarks.context import open_context, prepare_context
 from train.benchmarks.imagenet_s import open_imagenet_s
 from train.benchmarks.lvis import open_lvis, prepare_lvis
+from train.benchmarks.places import open_places
 from train.benchmarks.voc import open_voc
 
 STICKERS = ("stickers", "stickers-heldout", "stickers-target")
-MINI = {"voc-mini": open_voc, "coco-mini": open_coco, "coco-mini-stuff": open_coco}
+MINI = {"voc-mini": open_voc, "coco-mini": open_coco, "coco-mini-stuff": open_coco, "places-mini": open_places}
 PUBLIC = {  # read as published; each takes name, root, limit, split and partial
     "voc": open_voc,
     "voc20": open_voc,

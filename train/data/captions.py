@@ -52,7 +52,7 @@ IRREGULAR = {
     "elf": "elves", "half": "halves", "leaf": "leaves", "loaf": "loaves", "scarf": "scarves", "wolf": "wolves",
     "hero": "heroes", "superhero": "superheroes", "buffalo": "buffaloes", "mango": "mangoes",
     "mosquito": "mosquitoes", "potato": "potatoes", "tomato": "tomatoes", "tornado": "tornadoes",
-    "volcano": "volcanoes",
+    "volcano": "volcanoes", "calf": "calves",
 }  # fmt: skip
 UNCHANGED = frozenset("bison deer elk fish moose pufferfish blowfish sheep shrimp squid swine".split())
 MASS = frozenset(
