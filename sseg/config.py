@@ -26,20 +26,29 @@ PAPER = {
     "mask_feature": "query",
     "prompt": "a photo of a {}",
 }
+MASK_FEATURES = ("query", "pooled", "encoder", "both")
+TEXT_TOWERS = ("transformer", "words")
 
 
 class SSegConfig(PreTrainedConfig):
     """Sizes and choices of an `SSegModel`; the defaults are the small size, `SSegConfig(**PAPER)` is the paper's.
 
     Args:
-        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet, timm_backbone ...);
-            four feature maps at strides 4, 8, 16, 32.
+        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet ...), four feature maps at
+            strides 4, 8, 16, 32; or any feature extractor of timm by its name: {"model_type": "timm_backbone",
+            "backbone": NAME, "out_indices": [...], "output_stride": 16 or 32, "freeze_batch_norm_2d": true}.
         fpn_dim: channels of the pixel decoder (a multiple of 32, its GroupNorm has 32 groups).
         hidden_dim: width of the transformer decoder.
         num_queries: N, masks an image.
-        mask_feature: what a mask's meaning is read from: "query" (the decoder's output, as MaskFormer) or "pooled"
-            (pixel features averaged under the predicted mask; at small size only this localises, docs/results.md).
+        mask_feature: what a mask's meaning is read from: "query" (the decoder's output, as MaskFormer), "pooled"
+            (pixel features averaged under the predicted mask; at small size only this localises, docs/results.md),
+            "encoder" (the encoder's own maps averaged under it, of unit deviation), or "both" of these averages.
         mask_feature_levels: pixel decoder levels that are pooled: 4, 8, 16 = strides.
+        feature_dropout: share of a mask's features that are left out in training.
+        mask_stride: pixels of the picture along a cell of the masks: the stride of the encoder's finest map.
+        text_tower: "transformer" (the paper's), or "words": a text is the mean of its words, each read from a stored
+            word vector of `text_vector_dim` numbers and, for the first `text_learned` of the vocabulary, an embedding
+            of its own (`sseg.word_tower`).
         embed_dim: E, the space shared by masks and phrases.
         image_size: longer side in pixels at which the weights see a picture.
         merge_steps: how often regions that mean the same are read together (`sseg.model.merge_alike`), in use, not in
@@ -64,6 +73,11 @@ class SSegConfig(PreTrainedConfig):
     decoder_dropout: float = 0.0
     mask_feature: str = "pooled"
     mask_feature_levels: list | tuple = (4,)
+    mask_stride: int = 4
+    feature_dropout: float = 0.0
+    text_tower: str = "transformer"
+    text_learned: int = 0
+    text_vector_dim: int = 0
     text_vocab_size: int = 4096
     text_layers: int = 2
     text_width: int = 192
@@ -90,8 +104,10 @@ class SSegConfig(PreTrainedConfig):
         if self.backbone is None:
             self.backbone = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 32}
             self.backbone |= {"hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 2, 2]}
-        if self.mask_feature not in ("query", "pooled"):
-            raise ValueError(f'mask_feature is "query" or "pooled", not {self.mask_feature!r}.')
+        if self.mask_feature not in MASK_FEATURES:
+            raise ValueError(f"mask_feature is one of {', '.join(MASK_FEATURES)}, not {self.mask_feature!r}.")
+        if self.text_tower not in TEXT_TOWERS:
+            raise ValueError(f"text_tower is one of {', '.join(TEXT_TOWERS)}, not {self.text_tower!r}.")
 
     def maskformer_config(self) -> MaskFormerConfig:
         """transformers' configuration of the segmenter: backbone, FPN pixel decoder, DETR decoder."""

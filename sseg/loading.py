@@ -1,6 +1,9 @@
 """Weights by name -> what encodes pictures and answers questions."""
 
+import torch
+
 from sseg import checkpoint, devices
+from sseg.folding import fold_norms
 from sseg.segmenter import Segmenter
 from sseg.self_trained import SelfTrainedModel, SelfTrainedSegmenter
 
@@ -21,5 +24,8 @@ def load(name="mini", device="auto", combine: str | None = None, prompt: str | N
         model = checkpoint.load_model(folder, SelfTrainedModel)
         return SelfTrainedSegmenter(model.to(devices.pick(device)), str(name))
     model = checkpoint.load_model(folder)
+    if model.config.backbone["model_type"] == "timm_backbone":
+        fold_norms(model.encoder)
+        model.encoder.to(memory_format=torch.channels_last)
     tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
     return Segmenter(model.to(devices.pick(device)), tokenizer, words, str(name), combine, prompt)

@@ -5,6 +5,7 @@ transformers' own; what is ours is what a mask feature is and how masks and text
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +15,14 @@ from transformers import CLIPTextModel, MaskFormerModel, PreTrainedModel
 from transformers.models.maskformer.modeling_maskformer import MaskformerMLPPredictionHead
 
 from sseg.config import SSegConfig
+from sseg.word_tower import WordTower
 
 
 @dataclass
 class ImageOutput:
     """What the image tower says of a batch of pictures.
 
-    mask_logits: (B, N, h, w), h = H / 4; layer_mask_logits: (D, B, N, h, w), one for each decoder layer;
+    mask_logits: (B, N, h, w), h = H / `mask_stride`; layer_mask_logits: (D, B, N, h, w), one for each decoder layer;
     mask_embeddings: (B, N, E) of unit length; image_embeddings: (B, E) of unit length, the projection of the mean mask
     feature (the paper's image vector); pixel_features: (B, C, h, w).
     """
@@ -101,10 +103,11 @@ class SSegModel(PreTrainedModel):
         super().__init__(config)
         self.segmenter = MaskFormerModel(config.maskformer_config())
         self.mask_embedder = MaskformerMLPPredictionHead(config.hidden_dim, config.hidden_dim, config.fpn_dim)
-        levels = len(config.mask_feature_levels)
-        feature_dim = config.hidden_dim if config.mask_feature == "query" else config.fpn_dim * levels
-        self.image_projection = Projector(feature_dim, config.projector_dim, config.embed_dim)
-        self.text_tower = CLIPTextModel(config.text_config())
+        self.image_projection = Projector(self.feature_dim, config.projector_dim, config.embed_dim)
+        if config.mask_feature in ("encoder", "both"):  # features of unit deviation, see `read_masks`
+            self.register_buffer("feature_mean", torch.zeros(self.feature_dim))
+            self.register_buffer("feature_std", torch.ones(self.feature_dim))
+        self.text_tower = text_tower(config)
         self.text_projection = Projector(config.text_width, config.projector_dim, config.embed_dim)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
         # transformers starts queries at deviation 0.02: nearly equal, they learn the same mask for long.
@@ -120,21 +123,31 @@ class SSegModel(PreTrainedModel):
         """1 / temperature, at most 100 (CLIP's and GroupViT's bound)."""
         return self.logit_scale.exp().clamp(max=100)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The image encoder: what makes maps of pictures."""
+        return self.segmenter.pixel_level_module.encoder
+
+    @property
+    def feature_dim(self) -> int:
+        """Numbers that a mask's meaning is read from."""
+        of_decoder = self.config.fpn_dim * len(self.config.mask_feature_levels)
+        of_encoder = sum(self.encoder.channels)
+        sizes = {"query": self.config.hidden_dim, "pooled": of_decoder, "encoder": of_encoder}
+        return sizes.get(self.config.mask_feature, of_encoder + of_decoder)
+
     def encode_image(self, pixel_values: Tensor) -> ImageOutput:
         """Normalised pictures (B, 3, H, W), H and W multiples of 32 -> `ImageOutput`."""
-        pixels = self.segmenter.pixel_level_module(pixel_values, output_hidden_states=True)
-        features = pixels.decoder_last_hidden_state  # (B, C, h, w) at stride 4
-        decoder = self.segmenter.transformer_module(
-            pixels.encoder_last_hidden_state, output_hidden_states=True, return_dict=True
-        )
+        return self.from_maps(self.encoder(pixel_values).feature_maps)
+
+    def from_maps(self, maps: Sequence[Tensor]) -> ImageOutput:
+        """The encoder's maps (B, C, h, w), fine to coarse -> `ImageOutput`; a frozen encoder's can be kept."""
+        pixels = self.segmenter.pixel_level_module.decoder(list(maps), output_hidden_states=True)
+        features = pixels.last_hidden_state  # (B, C, h, w) at `mask_stride`
+        decoder = self.segmenter.transformer_module(maps[-1], output_hidden_states=True, return_dict=True)
         queries = torch.stack(decoder.hidden_states[1:])  # (D, B, N, hidden), the first entry is the empty input
         masks = torch.einsum("dbnc,bchw->dbnhw", self.mask_embedder(queries), features)
-        if self.config.mask_feature == "query":
-            mask_features = queries[-1]
-        else:
-            maps = dict(zip((16, 8, 4), pixels.decoder_hidden_states, strict=True))  # the FPN runs from coarse to fine
-            levels = [pool_under_masks(maps[s], masks[-1]) for s in self.config.mask_feature_levels]
-            mask_features = torch.cat(levels, dim=-1)  # (B, N, levels * C)
+        mask_features = self.read_masks(masks[-1], queries[-1], maps, pixels.hidden_states)
         means = F.normalize(self.image_projection(mask_features.mean(1)).float(), dim=-1)
         embeddings = F.normalize(self.image_projection(mask_features).float(), dim=-1)
         for _ in range(0 if self.training else self.config.merge_steps):
@@ -143,12 +156,34 @@ class SSegModel(PreTrainedModel):
             embeddings = F.normalize(self.image_projection(merged).float(), dim=-1)
         return ImageOutput(masks[-1], masks, embeddings, means, features)
 
+    def read_masks(self, masks: Tensor, queries: Tensor, maps: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
+        """What the meaning of each mask is read from: (B, N, `feature_dim`).
+
+        Args:
+            masks: (B, N, h, w) logits; queries: (B, N, hidden).
+            maps: the encoder's, fine to coarse; levels: the pixel decoder's, coarse to fine, each (B, C, h', w').
+        """
+        kind = self.config.mask_feature
+        if kind == "query":
+            return queries
+        features = [pool_under_masks(one, masks) for one in maps] if kind in ("encoder", "both") else []
+        if kind in ("pooled", "both"):
+            width = self.config.mask_stride * levels[-1].shape[-1]  # of the picture
+            by_stride = {round(width / level.shape[-1]): level for level in levels}
+            features += [pool_under_masks(by_stride[s], masks) for s in self.config.mask_feature_levels]
+        features = torch.cat(features, dim=-1)
+        if kind != "pooled":
+            features = (features - self.feature_mean) / self.feature_std
+        return F.dropout(features, self.config.feature_dropout, self.training)
+
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token ids and mask (P, L) -> text embeddings (P, E) of unit length, read at the end-of-text token.
 
         That is the last token of each text; `attention_mask` is 0 for the padding behind it.
         """
-        if self.training:  # with the attention that training has chosen
+        if self.config.text_tower == "words":
+            ends = self.text_tower(input_ids, attention_mask)
+        elif self.training:  # with the attention that training has chosen
             ends = self.text_tower(input_ids=input_ids, attention_mask=attention_mask).pooler_output  # (P, width)
         else:
             ends = end_states(self.text_tower, input_ids, attention_mask)
@@ -158,6 +193,18 @@ class SSegModel(PreTrainedModel):
         """As transformers does it, with tensors under the names that this class has (its own renaming left out)."""
         super().save_pretrained(*args, **{"save_original_format": False} | kwargs)
 
-    def forward(self, pixel_values: Tensor, *texts: tuple[Tensor, Tensor]) -> tuple[ImageOutput, list[Tensor]]:
-        """Both towers at once: what a training step needs. `texts`: batches of token ids and mask."""
-        return self.encode_image(pixel_values), [self.encode_text(ids, mask) for ids, mask in texts]
+    def forward(self, pictures, *texts: tuple[Tensor, Tensor]) -> tuple[ImageOutput, list[Tensor]]:
+        """Both towers at once: what a training step needs.
+
+        `pictures`: normalised (B, 3, H, W), or a list of the encoder's maps of them; `texts`: batches of token ids and
+        mask.
+        """
+        image = self.encode_image(pictures) if isinstance(pictures, Tensor) else self.from_maps(pictures)
+        return image, [self.encode_text(ids, mask) for ids, mask in texts]
+
+
+def text_tower(config: SSegConfig) -> nn.Module:
+    """The text tower that a configuration names."""
+    if config.text_tower == "words":
+        return WordTower(config.text_vocab_size, config.text_learned, config.text_vector_dim, config.text_width)
+    return CLIPTextModel(config.text_config())

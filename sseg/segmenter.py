@@ -106,7 +106,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask logits (B, N, h / 4, w / 4) and embeddings (B, N, E) of pictures (B, 3, h, w) uint8, sides multiples of
+        """Mask logits (B, N, h / s, w / s), s = `mask_stride`, and embeddings (B, N, E) of pictures (B, 3, h, w) uint8, sides multiples of
         32: the model's, evened out where the weights say so."""
         config = self.model.config
         pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)

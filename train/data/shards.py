@@ -74,7 +74,7 @@ class TarPairs:
         """
         self.seed, self.device = seed, torch.device(device)
         root = data_path(root)
-        samples, incomplete = _list(root, only)
+        samples, incomplete = list_samples(root, only)
         _check_memory(len(samples), cache_size, root)
         report = f"{incomplete} samples without picture, caption or end"
         self.grids, without = None, 0
@@ -215,7 +215,7 @@ def tars_of(root: Path, only: str = "*") -> list[Path]:
     return chosen
 
 
-def _list(root: Path, only: str) -> tuple[list[Sample], int]:
+def list_samples(root: Path, only: str) -> tuple[list[Sample], int]:
     """All samples of a folder's chosen tars in a fixed order, and how many were incomplete."""
     samples, incomplete = [], 0
     for tar in tars_of(root, only):

@@ -1,0 +1,42 @@
+"""Wider names: a caption that says "man" says "person", too, and a picture called a collie holds a dog."""
+
+from functools import cache
+from typing import NamedTuple
+
+import yaml
+
+from sseg.paths import ASSETS
+
+PATH = ASSETS / "vocabularies" / "kinds.yaml"
+
+
+class Kinds(NamedTuple):
+    """of: wider name -> its kinds; wider: kind -> its wider name; classes: wider name -> numbers of ImageNet classes."""
+
+    of: dict[str, list[str]]
+    wider: dict[str, str]
+    classes: dict[str, list[int]]
+
+
+@cache
+def load_kinds() -> Kinds:
+    """assets/vocabularies/kinds.yaml."""
+    content = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+    of = {name: words.split() for name, words in content["kinds"].items()}
+    wider = {word: name for name, words in of.items() for word in words}
+    return Kinds(of, wider, {name: numbers(text) for name, text in content["classes"].items()})
+
+
+def numbers(text) -> list[int]:
+    """"0-2 7" -> [0, 1, 2, 7]."""
+    found = []
+    for part in str(text).split():
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def with_wider(phrases: list[str]) -> list[str]:
+    """The phrases of a caption and behind them the wider names of their words, each once."""
+    wider = load_kinds().wider
+    return list(dict.fromkeys([*phrases, *(wider[w] for phrase in phrases for w in phrase.split() if w in wider)]))

@@ -1,0 +1,183 @@
+"""Maps of a frozen encoder, computed once and kept: everything behind them then trains at hundreds of pairs a second.
+
+A folder holds, for V views (crops) of each of M photographs, the encoder's maps in half precision, memory-mapped, and
+the clusters of each view, which the masks learn from:
+
+    maps.json                   what made them: encoder, size, tars, and which samples
+    view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0 is the whole photograph squashed to a square
+    view-0-clusters.npy         (M, h, w) uint8: K-Means of `train.data.map_clusters`, on the coarsest map's cells
+    view-0-done-0-of-2.txt      how many batches part 0 of 2 has written: a stopped run goes on there
+"""
+
+import io
+import json
+import math
+import random
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from sseg.errors import SSegError
+from train.data.map_clusters import cluster
+from train.data.shards import Sample, list_samples
+
+AREA = (0.3, 0.9)  # share of the photograph that a view shows, but for view 0
+STRETCH = 0.3  # a view's logarithm of width / height, against the photograph's, is at most this
+AT_ONCE = 16  # photographs written at once; the encoder takes them one by one, which fits a processor's cache
+
+
+class Kept(NamedTuple):
+    """Which maps are kept, from a recipe's `maps`."""
+
+    folder: Path
+    size: int  # side in pixels of the squares that the encoder sees
+    views: int
+    clusters: int  # K
+
+    def file(self, view: int, what: str) -> Path:
+        return self.folder / f"view-{view}-{what}.npy"
+
+
+def samples_of(root: Path, only: str = "*") -> list[Sample]:
+    """The samples of a folder's tars in the order of the kept maps: shuffled with seed 0, so parts are alike."""
+    samples, incomplete = list_samples(root, only)
+    if incomplete:
+        print(f"left out of {root}: {incomplete} samples without picture, caption or end", file=sys.stderr)
+    random.Random(0).shuffle(samples)
+    return samples
+
+
+def view_of(picture: Image.Image, index: int, view: int, size: int) -> np.ndarray:
+    """View number `view` of photograph `index`: (size, size, 3) uint8; odd views are mirrored."""
+    width, height = picture.size
+    box = (0, 0, width, height)
+    if view:
+        rng = random.Random(31 * index + view)
+        area, stretch = rng.uniform(*AREA) * width * height, math.exp(rng.uniform(-STRETCH, STRETCH))
+        w, h = min(width, round(math.sqrt(area * stretch))), min(height, round(math.sqrt(area / stretch)))
+        x, y = rng.randint(0, width - w), rng.randint(0, height - h)
+        box = (x, y, x + w, y + h)
+    picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    if view % 2:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(picture)
+
+
+def keep(kept: Kept, samples: list[Sample], encoder: nn.Module, name: str, mean, std, part: int = 0, parts: int = 1):
+    """Compute what is missing of part `part` of the maps; says size and time before it begins, and how long it takes.
+
+    Args:
+        encoder: pictures (B, 3, S, S) -> `feature_maps`, in evaluation mode; name: what is written down as its name.
+        mean, std: of the encoder's pictures, for values in 0..1.
+    Raises:
+        SSegError: the folder holds maps of another encoder, size or other samples.
+    """
+    shapes = map_shapes(encoder, kept.size)
+    _open_folder(kept, samples, name, shapes)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
+    _announce(kept, len(samples), shapes)
+    for view in range(kept.views):
+        levels = [np.load(kept.file(view, f"level-{i}"), mmap_mode="r+") for i in range(len(shapes))]
+        clusters = np.load(kept.file(view, "clusters"), mmap_mode="r+")
+        record = kept.folder / f"view-{view}-done-{part}-of-{parts}.txt"
+        batches = range(part, -(-len(samples) // AT_ONCE), parts)
+        done, start = int(record.read_text()) if record.is_file() else 0, time.monotonic()
+        for count, batch in enumerate(batches[done:], 1):
+            first = batch * AT_ONCE
+            chosen = samples[first : first + AT_ONCE]
+            pictures = [view_of(_open(sample), first + i, view, kept.size) for i, sample in enumerate(chosen)]
+            found = [_encode(encoder, picture, mean, std) for picture in pictures]
+            maps = [torch.cat(level) for level in zip(*found, strict=True)]
+            for level, made in zip(levels, maps, strict=True):
+                level[first : first + len(chosen)] = made.numpy()
+            seeds = torch.arange(first, first + len(chosen))
+            clusters[first : first + len(chosen)] = cluster(maps, kept.clusters, seeds).numpy()
+            if count % 10 == 0 or done + count == len(batches):
+                record.write_text(str(done + count))
+            if count % 50 == 0:
+                left = (time.monotonic() - start) / count * (len(batches) - done - count) / 60
+                print(f"view {view}: {done + count} of {len(batches)} batches, {left:.0f} min left", file=sys.stderr)
+
+
+def map_shapes(encoder: nn.Module, size: int) -> list[tuple[int, int, int]]:
+    """(C, h, w) of each map of a square picture of that side."""
+    with torch.inference_mode():
+        return [tuple(one.shape[1:]) for one in encoder(torch.zeros(1, 3, size, size)).feature_maps]
+
+
+def _encode(encoder, picture: np.ndarray, mean: Tensor, std: Tensor) -> list[Tensor]:
+    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        maps = encoder(((pixels - mean) / std).contiguous(memory_format=torch.channels_last)).feature_maps
+    return [one.half().contiguous() for one in maps]
+
+
+def _open(sample: Sample) -> Image.Image:
+    with sample.tar.open("rb") as file:
+        file.seek(sample.offset)
+        data = file.read(sample.size)
+    try:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except Exception as error:  # Pillow fails in many types
+        raise SSegError(f"The picture {sample.key} of {sample.tar} is damaged: take it out of the tar.") from error
+
+
+def _open_folder(kept: Kept, samples: list[Sample], name: str, shapes) -> None:
+    """Make the folder and its empty files, or check that it holds maps of the very same."""
+    described = {"encoder": name, "size": kept.size, "clusters": kept.clusters, "keys": [s.key for s in samples]}
+    listing = kept.folder / "maps.json"
+    if listing.is_file():
+        if json.loads(listing.read_text(encoding="utf-8")) != described:
+            raise SSegError(f"{kept.folder} holds maps of another encoder, size or data: name another maps.folder.")
+    else:
+        kept.folder.mkdir(parents=True, exist_ok=True)
+        listing.write_text(json.dumps(described), encoding="utf-8")
+    for view in range(kept.views):
+        files = {f"level-{i}": (np.float16, shape) for i, shape in enumerate(shapes)}
+        files["clusters"] = (np.uint8, shapes[-1][1:])
+        for what, (kind, shape) in files.items():
+            if not kept.file(view, what).is_file():
+                np.lib.format.open_memmap(kept.file(view, what), "w+", kind, (len(samples), *shape)).flush()
+
+
+def _announce(kept: Kept, count: int, shapes) -> None:
+    size = kept.views * count * sum(2 * math.prod(shape) for shape in shapes) / 1e9
+    print(f"maps of {kept.views} views of {count:,} photographs: {size:.1f} GB in {kept.folder}", file=sys.stderr)
+
+
+class MapPairs:
+    """Kept maps as a source of training pairs (see `train.data.pairs`): a batch holds maps in the place of pixels."""
+
+    bare = False
+
+    def __init__(self, kept: Kept, samples: list[Sample], captions: list[list[str]], seed: int, shares: list[tuple]):
+        """`captions` of each sample; `shares`: (rows of samples, share of each batch), see `shares_of`."""
+        self.kept, self.samples, self.captions, self.seed, self.shares = kept, samples, captions, seed, shares
+        levels = len(list(kept.folder.glob("view-0-level-*.npy")))
+        self.levels = [[np.load(kept.file(v, f"level-{i}"), mmap_mode="r") for i in range(levels)]
+                       for v in range(kept.views)]
+        self.clusters = [np.load(kept.file(v, "clusters"), mmap_mode="r") for v in range(kept.views)]
+
+    def draw(self, seed: int, n: int) -> list[tuple[int, int]]:
+        """n pairs of (view, row of a photograph), a function of (self.seed, seed)."""
+        rng = random.Random(f"{self.seed}/{seed}")
+        rows, ends, total = [], 0.0, sum(share for _, share in self.shares)
+        for members, share in self.shares:
+            ends += share / total
+            rows += rng.sample(members, min(round(ends * n) - len(rows), len(members)))
+        return [(rng.randrange(self.kept.views), row) for row in rows]
+
+    def batch(self, seed: int, n: int) -> tuple[list[Tensor], Tensor, list[str]]:
+        """Maps (n, C, h, w) float32 fine to coarse, cluster ids (n, h, w) int64 of the coarsest, and n captions."""
+        drawn = sorted(self.draw(seed, n), key=lambda pair: pair[1])  # in the order on disk
+        maps = [torch.from_numpy(np.stack([self.levels[v][i][row] for v, row in drawn])).float()
+                for i in range(len(self.levels[0]))]
+        ids = torch.from_numpy(np.stack([self.clusters[v][row] for v, row in drawn])).long()
+        rng = random.Random(f"{self.seed}/{seed}/captions")
+        return maps, ids, [rng.choice(self.captions[row]) for _, row in drawn]
