@@ -2,6 +2,8 @@
 
 from transformers import CLIPTextConfig, MaskFormerConfig, PreTrainedConfig
 
+from sseg.segmentation import BACKGROUND, check_background
+
 # Swin-S, 64 queries, 6 decoder layers, 12 x 256 text transformer with CLIP's vocabulary (paper.md, section 2).
 PAPER = {
     "backbone": {"model_type": "swin", "embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24]}
@@ -59,6 +61,8 @@ class SSegConfig(PreTrainedConfig):
             `mirrored`: at each also mirrored. Scores are the mean over these views.
         prompt: how a phrase is put to the text tower.
         combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.mask_weights`).
+        background: score, 0..1 in hundredths, below which nothing that was asked for is there; chosen on a split that
+            the weights' card names.
     """
 
     model_type = "sseg"
@@ -98,6 +102,7 @@ class SSegConfig(PreTrainedConfig):
     refine_clusters: int = 0
     scales: list | tuple = (1.0,)
     mirrored: bool = False
+    background: float = BACKGROUND
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -108,6 +113,7 @@ class SSegConfig(PreTrainedConfig):
             raise ValueError(f"mask_feature is one of {', '.join(MASK_FEATURES)}, not {self.mask_feature!r}.")
         if self.text_tower not in TEXT_TOWERS:
             raise ValueError(f"text_tower is one of {', '.join(TEXT_TOWERS)}, not {self.text_tower!r}.")
+        check_background(self.background)
 
     def maskformer_config(self) -> MaskFormerConfig:
         """transformers' configuration of the segmenter: backbone, FPN pixel decoder, DETR decoder."""

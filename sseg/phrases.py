@@ -74,8 +74,12 @@ def clean(text: str) -> str:
 
 def content_words(text: str) -> set[str]:
     """Lower-case words that carry meaning, in the singular as far as a simple rule can: "the dogs" -> {"dog"}."""
-    words = re.findall(r"\w+", text.casefold())
-    return {_singular(word) for word in words if word not in _IGNORED}
+    return {_singular(word) for word in words_of(text) if word not in _IGNORED}
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words of a text, as they stand there."""
+    return re.findall(r"\w+", text.casefold())
 
 
 def _singular(word: str) -> str:

@@ -1,6 +1,5 @@
 """encode(picture) -> ask(phrases) -> Segmentation."""
 
-import difflib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -8,14 +7,15 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from tokenizers.models import WordLevel
 from torch import Tensor
 
 from sseg import images, inference
-from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
-from sseg.phrases import content_words, parse
+from sseg.phrases import content_words, parse, words_of
 from sseg.pseudo_masks import pseudo_masks
-from sseg.segmentation import BACKGROUND, Segmentation
+from sseg.segmentation import Segmentation, check_background
+from sseg.slips import slips
 from sseg.text import tokenize
 
 TOO_CLOSE = 0.8  # cosine above which a known word does not compete with an asked phrase: it means the same
@@ -67,7 +67,12 @@ class Segmenter:
         """Longer side, in pixels, at which the weights see a picture."""
         return self.model.config.image_size
 
-    def __call__(self, image, phrases, background: float = BACKGROUND, competitors: bool = True) -> Segmentation:
+    @property
+    def background(self) -> float:
+        """The weights' own threshold, 0..1: a score below is nothing that was asked for."""
+        return self.model.config.background
+
+    def __call__(self, image, phrases, background: float | None = None, competitors: bool = True) -> Segmentation:
         """Encode and ask in one step."""
         return self.ask(self.encode(image), phrases, background, competitors)
 
@@ -192,32 +197,57 @@ class Segmenter:
         return not self.words or bool(content_words(phrase) & self._known_words)
 
     @torch.inference_mode()
-    def nearest_known(self, phrase: str, n: int = 3) -> list[str]:
-        """The `n` known texts nearest to a phrase: first those spelled alike (slips of the pen), then by meaning."""
-        spelled = difflib.get_close_matches(phrase.casefold(), self._known_texts, n, cutoff=0.8)
+    def nearest(self, phrase: str, n: int = 3) -> list[tuple[str, float]]:
+        """The `n` known texts nearest to a phrase, each with the cosine (-1..1) of the two texts' embeddings.
+
+        First those that the phrase may be a slip of the pen for, then by meaning; of a phrase without any word that the
+        text tower can read, the slips alone. Synonyms ("lorry|truck") count as the nearest of them does.
+        """
         if not self._known_texts:
             return []
-        order = (self._known_embeddings @ self.embed([phrase])[0]).argsort(descending=True)[: 2 * n].tolist()
-        return list(dict.fromkeys([*spelled, *(self._known_texts[i] for i in order)]))[:n]
+        parts = [part for part in phrase.split("|") if part.strip()] or [phrase]
+        cosines = (self._known_embeddings @ self.embed(parts).T).amax(1)  # (V,)
+        places = {text: i for i, text in enumerate(self._known_texts)}
+        first = [places[text] for text in self.slips(phrase)]
+        legible = not self._whole_words or any(self._read_whole(word) for word in words_of(phrase))
+        order = cosines.argsort(descending=True)[: 2 * n].tolist() if legible else []
+        chosen = list(dict.fromkeys([*first, *order]))[:n]
+        return [(self._known_texts[i], float(cosines[i])) for i in chosen]
+
+    def slips(self, phrase: str) -> list[str]:
+        """Known texts that a word of the phrase may be a slip of the pen for ("grsas": grass), the most alike first.
+
+        A word that the tokenizer has as a whole is none.
+        """
+        odd = [word for word in words_of(phrase) if content_words(word) and not self._read_whole(word)]
+        return list(dict.fromkeys(known for word in odd for known in slips(word, self._known_texts)))
+
+    @cached_property
+    def _whole_words(self) -> bool:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        return backend is not None and isinstance(backend.model, WordLevel)
+
+    def _read_whole(self, word: str) -> bool:
+        """Whether the tokenizer has the word itself, neither its pieces nor an "unknown" in its place."""
+        return self._whole_words and self.tokenizer.backend_tokenizer.token_to_id(word) is not None
 
     # ---- questions -----------------------------------------------------------------------------------------------
     @torch.inference_mode()
     def ask(
-        self, encoded: Encoded, phrases, background: float = BACKGROUND, competitors: bool = True
+        self, encoded: Encoded, phrases, background: float | None = None, competitors: bool = True
     ) -> Segmentation:
         """Where is what? The picture does not run through the model again.
 
         Args:
             encoded: from `encode`.
             phrases: "a dog, grass, person|man|woman", or a list with a phrase a class (see `phrases.parse`).
-            background: a pixel whose best score is below becomes background, 0..1.
+            background: a pixel whose best score is below becomes background, 0..1; None: the weights' own.
             competitors: let the weights' other known words compete, so that one word does not fill the picture.
 
         Raises:
             SSegError: no phrases, too many or too long ones, or a threshold outside 0..1.
         """
-        if not 0 <= background <= 1:
-            raise SSegError(f"The background threshold must lie between 0 and 1, not at {background:g}.")
+        background = check_background(self.background if background is None else background)
         classes = parse(phrases)
         texts = [text for one in classes for text in one.synonyms]
         owners = None  # each text is a class
@@ -237,7 +267,7 @@ class Segmenter:
             winners=[max(one.synonyms, key=counts.get) for one in classes],
             known=[any(self.known(text) for text in one.synonyms) for one in classes],
             size=encoded.size,
-            background=float(background),
+            background=background,
             weights=self.name,
             coarse_scores=inference.combine_scores(weights, probabilities),
             words_at=lambda x, y, n: self._words_at(encoded, x, y, n),

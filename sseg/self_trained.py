@@ -17,7 +17,7 @@ from sseg import images, inference
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.phrases import PhraseClass, parse
-from sseg.segmentation import BACKGROUND, Segmentation
+from sseg.segmentation import BACKGROUND, Segmentation, check_background
 
 STRIDES = (4, 8, 16, 32)
 POOL_SCALES = (1, 2, 3, 6)
@@ -35,6 +35,7 @@ class SelfTrainedConfig(PreTrainedConfig):
         image_size: longer side in pixels at which the weights see a picture.
         scales, mirrored: more views in use, as in `SSegConfig`.
         teacher: the weights whose labels these learned, as they were named.
+        background: as in `SSegConfig`.
     """
 
     model_type = "sseg-plus"
@@ -48,9 +49,11 @@ class SelfTrainedConfig(PreTrainedConfig):
     pixel_mean: list | tuple = MEAN
     pixel_std: list | tuple = STD
     teacher: str = ""
+    background: float = BACKGROUND
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
+        check_background(self.background)
         if self.backbone is None:
             self.backbone = {"name": "small-vit"}
 
@@ -150,7 +153,12 @@ class SelfTrainedSegmenter:
         """Longer side, in pixels, at which the weights see a picture."""
         return self.model.config.image_size
 
-    def __call__(self, image, phrases=None, background: float = BACKGROUND) -> Segmentation:
+    @property
+    def background(self) -> float:
+        """The weights' own threshold, 0..1: a score below is nothing that was asked for."""
+        return self.model.config.background
+
+    def __call__(self, image, phrases=None, background: float | None = None) -> Segmentation:
         """Encode and ask in one step."""
         return self.ask(self.encode(image), phrases, background)
 
@@ -171,18 +179,17 @@ class SelfTrainedSegmenter:
         return EncodedCategories(mean, rgb.shape[:2])
 
     @torch.inference_mode()
-    def ask(self, encoded: EncodedCategories, phrases=None, background: float = BACKGROUND) -> Segmentation:
+    def ask(self, encoded: EncodedCategories, phrases=None, background: float | None = None) -> Segmentation:
         """Where is what? All categories compete; those that are not asked for leave background.
 
         Args:
             encoded: from `encode`.
             phrases: categories, or one of their synonyms each; None: all.
-            background: a pixel whose best score is below becomes background, 0..1.
+            background: a pixel whose best score is below becomes background, 0..1; None: the weights' own.
         Raises:
             SSegError: something that is no category, or a threshold outside 0..1.
         """
-        if not 0 <= background <= 1:
-            raise SSegError(f"The background threshold must lie between 0 and 1, not at {background:g}.")
+        background = check_background(self.background if background is None else background)
         asked = self._classes if phrases is None else parse(phrases)
         places = [self.place(one) for one in asked]
         return Segmentation(
@@ -190,7 +197,7 @@ class SelfTrainedSegmenter:
             winners=[self._classes[place].synonyms[0] for place in places],
             known=[True] * len(asked),
             size=encoded.size,
-            background=float(background),
+            background=background,
             weights=self.name,
             coarse_scores=encoded.probabilities[places],
             words_at=lambda x, y, n: self._best_at(encoded, x, y, n),

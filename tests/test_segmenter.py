@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -9,9 +10,14 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast
 
 import sseg
 from sseg import SSegError, inference
+from sseg.segmentation import BACKGROUND
 from sseg.segmenter import Segmenter
 
 
@@ -108,7 +114,7 @@ class WordModel(torch.nn.Module):
     class config:
         image_size, combine, prompt, text_max_length, embed_dim = 64, "soft", "{}", 16, 8
         pixel_mean, pixel_std = (0.5,) * 3, (0.5,) * 3
-        refine_clusters, scales, mirrored = 0, (1.0,), False
+        refine_clusters, scales, mirrored, background = 0, (1.0,), False, BACKGROUND
 
     scale, device = torch.tensor(20.0), torch.device("cpu")
     words = ["dog", "grass", "sky", "cat", "puppy"]
@@ -281,10 +287,52 @@ def test_known_words(seg):
     assert not seg.known("axolotl") and not seg.known("a photo of the") and not seg.known("infrared")
 
 
-def test_near_words_begin_with_slips_of_the_pen(seg):
-    assert seg.nearest_known("grsas")[0] == "grass"
-    near = seg.nearest_known("axolotl", 4)
-    assert len(set(near)) == 4 and set(near) <= {word["text"] for word in seg.words}
+def test_nearest_words_are_those_with_the_nearest_meaning(seg):
+    texts = [word["text"] for word in seg.words]
+    cosines = dict(zip(texts, (seg.embed(texts) @ seg.embed(["axolotl"])[0]).tolist(), strict=True))
+    near = seg.nearest("axolotl", 4)
+    assert [text for text, _ in near] == sorted(texts, key=cosines.get, reverse=True)[:4]
+    assert [cosine for _, cosine in near] == pytest.approx([cosines[text] for text, _ in near], abs=1e-5)
+    assert seg.nearest("dog", 1) == [("dog", pytest.approx(1, abs=1e-5))]
+    assert seg.nearest("axolotl|dog", 1)[0][0] == "dog"
+
+
+def test_slips_of_the_pen_come_first(seg):
+    assert seg.nearest("grsas")[0][0] == "grass" and seg.nearest("wet grsas")[0][0] == "grass"
+    assert seg.slips("gras") == ["grass"] and seg.slips("hill") == [] and seg.slips("🛸") == []
+
+
+def test_a_tokenizer_of_whole_words_says_which_words_are_none(tiny_weights):
+    loaded = sseg.load(tiny_weights, device="cpu")
+    words = Tokenizer(WordLevel({"?": 0, "dog": 1, "cat": 2, "grass": 3, "gras": 4, "axolotl": 5}, unk_token="?"))
+    words.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="?", unk_token="?")
+    seg = Segmenter(loaded.model, tokenizer, [{"text": text} for text in ("dog", "cat", "grass")])
+    assert len(seg.nearest("axolotl")) == 3  # a word: it has a meaning
+    assert seg.nearest("xyzzy") == []  # none, and like none
+    assert [text for text, _ in seg.nearest("grsas")] == ["grass"]
+    assert seg.slips("gras") == []  # a word of its own
+
+
+def test_weights_without_words_have_no_nearest(seg):
+    assert Segmenter(seg.model, seg.tokenizer).nearest("dog") == []
+
+
+def test_the_weights_own_background_holds_until_another_is_asked_for(tiny_weights, tmp_path, picture):
+    folder = tmp_path / "strict"
+    shutil.copytree(tiny_weights, folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert config.pop("background") == BACKGROUND == sseg.load(tiny_weights, device="cpu").background
+    (folder / "config.json").write_text(json.dumps(config))
+    assert sseg.load(folder, device="cpu").background == BACKGROUND  # weights from before it was recorded
+    (folder / "config.json").write_text(json.dumps(config | {"background": 0.35}))
+    strict = sseg.load(folder, device="cpu")
+    assert strict.background == strict(picture, "dog").background == 0.35
+    assert strict.ask(strict.encode(picture), "dog").background == 0.35
+    assert strict(picture, "dog", 0).background == strict(picture, "dog", background=0.0).background == 0
+    (folder / "config.json").write_text(json.dumps(config | {"background": 35}))
+    with pytest.raises(SSegError, match="config.json"):
+        sseg.load(folder, device="cpu")
 
 
 def test_outputs_agree_with_the_labels(seg, asked, picture):
@@ -345,4 +393,4 @@ def test_words_that_name_nothing_are_known_but_neither_compete_nor_are_they_answ
     assert np.array_equal(one.confidence, two.confidence)
     assert {word["phrase"] for word in two.explain(5, 5)["words"]} == {"dog", "grass"}
     assert more.known("running") and not plain.known("running")
-    assert "running" not in more.nearest_known("runing")
+    assert "running" not in dict(more.nearest("runing"))

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import sseg
 from sseg import SSegError, checkpoint, inference
+from sseg.segmentation import BACKGROUND
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
 
 CATEGORIES = ["dog|puppy", "grass", "sky"]
@@ -32,6 +33,15 @@ def test_they_answer_as_other_weights_do(folder, picture):
     assert len(out.to_json()["phrases"]) == 3 and out.explain(5, 5, 2)["words"][0]["phrase"] in ("dog", "grass", "sky")
     one = seg.ask(encoded, ["Puppy"], background=0)
     assert np.allclose(one.scores[0], out.scores[0])  # the others compete, asked for or not
+
+
+def test_their_own_background_holds_until_another_is_asked_for(folder, picture):
+    assert sseg.load(folder, device="cpu").background == BACKGROUND
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"background": 0.4}))
+    seg = sseg.load(folder, device="cpu")
+    assert seg.background == seg(picture).background == seg.ask(seg.encode(picture)).background == 0.4
+    assert seg(picture, background=0).background == 0
 
 
 def test_probabilities_are_the_mean_over_scales_and_mirror_images(folder, picture):
