@@ -1,7 +1,7 @@
 """S-Seg: segment anything that can be named, learned from pictures and their captions alone.
 
     import sseg
-    result = sseg.load("mini")("photo.jpg", ["dog", "grass"])
+    result = sseg.load("photos")("photo.jpg", ["dog", "grass"])
 """
 
 from sseg import _torchvision

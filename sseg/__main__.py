@@ -32,8 +32,10 @@ def _parser() -> argparse.ArgumentParser:
     segment = commands.add_parser("segment", help="find phrases in pictures")
     segment.add_argument("images", nargs="+", metavar="IMAGE", help="picture file")
     segment.add_argument("--phrases", required=True, help='what to find: "a dog, grass, person|man|woman"')
-    segment.add_argument("--weights", default="mini", help="bundled name, folder, or owner/name@revision of the Hub")
-    segment.add_argument("--background", type=float, default=0.15, metavar="S", help="lowest score that counts, 0..1")
+    segment.add_argument("--weights", help="bundled name, folder, or owner/name@revision of the Hub (default: photos "
+                         "if bundled, else mini)")
+    segment.add_argument("--background", type=float, metavar="S", help="lowest score that counts, 0..1 (default: the "
+                         "weights' own)")
     segment.add_argument("--sliding", action="store_true", help="look closer, through overlapping windows; slower")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
     segment.add_argument("--out", type=Path, metavar="DIR", help="write NAME.ids.png, NAME.overlay.png and NAME.json")
@@ -60,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="S-Seg beside S-Seg+, or any two weights or lists of words")
     compare.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER", help="picture file, or folder of them")
-    compare.add_argument("--weights", default="mini", help="side A: bundled name, folder, or owner/name@revision")
-    compare.add_argument("--plus", default="mini-plus", help="side B")
+    compare.add_argument("--weights", help="side A: bundled name, folder, or owner/name@revision (default: photos if "
+                         "bundled with its S-Seg+, else mini)")
+    compare.add_argument("--plus", help="side B (default: photos-plus or mini-plus)")
     compare.add_argument("--phrases", help="what A is asked for (default: the categories of S-Seg+)")
     compare.add_argument("--plus-phrases", help="what B is asked for (default: the same)")
     compare.add_argument("--background", type=float, default=0.0, metavar="S", help="lowest score that counts, 0..1")
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(run=_compare)
 
     info = commands.add_parser("info", help="what weights are")
-    info.add_argument("weights", metavar="WEIGHTS", nargs="?", default="mini")
+    info.add_argument("weights", metavar="WEIGHTS", nargs="?", help="default: photos if bundled, else mini")
     info.add_argument("--json", action="store_true", help="as one JSON object")
     info.set_defaults(run=_info)
     return parser
@@ -244,9 +247,12 @@ def _cluster_table(report: dict) -> str:
 
 
 def _compare(options) -> int:
-    from sseg import comparison, images
+    from sseg import checkpoint, comparison, images
     from sseg.loading import load
 
+    first, second = checkpoint.default_pair()
+    options.weights = first if options.weights is None else options.weights
+    options.plus = second if options.plus is None else options.plus
     paths = _pictures(options.images)
     _check_truth(options.truth, paths)
     if options.out:

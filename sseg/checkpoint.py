@@ -21,6 +21,7 @@ from sseg.paths import WEIGHTS
 from sseg.text import load_tokenizer
 
 REQUIRED = ("config.json", "model.safetensors")
+PHOTOS, SCENES = "photos", "mini"  # bundled weights: of photographs; of rendered scenes, always there
 PLUS = "sseg-plus"  # model_type of S-Seg+ (`sseg.self_trained`), which has a fixed list of categories and no tokenizer
 DOWNLOADED = ["*.json", "model.safetensors", "README.md", "recipe.yaml"]
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
@@ -30,6 +31,17 @@ def bundled(kind: str = SSegConfig.model_type) -> dict[str, Path]:
     """The segmenters that come with the package: name -> folder. `kind`: S-Seg's model_type, or `PLUS`."""
     folders = [path.parent for path in sorted(WEIGHTS.glob("*/config.json"))]
     return {folder.name: folder for folder in folders if read_json(folder / "config.json").get("model_type") == kind}
+
+
+def default() -> str:
+    """Name of the weights for people who name none: those of photographs, where they are bundled."""
+    return PHOTOS if PHOTOS in bundled() else SCENES
+
+
+def default_pair() -> tuple[str, str]:
+    """S-Seg and S-Seg+ to compare for people who name neither."""
+    of_photographs = PHOTOS in bundled() and f"{PHOTOS}-plus" in bundled(PLUS)
+    return (PHOTOS, f"{PHOTOS}-plus") if of_photographs else (SCENES, f"{SCENES}-plus")
 
 
 def resolve(name: str | Path) -> Path:

@@ -8,17 +8,19 @@ from sseg.segmenter import Segmenter
 from sseg.self_trained import SelfTrainedModel, SelfTrainedSegmenter
 
 
-def load(name="mini", device="auto", combine: str | None = None, prompt: str | None = None):
+def load(name=None, device="auto", combine: str | None = None, prompt: str | None = None):
     """Load weights: a `Segmenter`, or a `SelfTrainedSegmenter` where they are S-Seg+.
 
     Args:
-        name: a bundled name ("mini"), a folder, or "owner/name@revision" on the Hugging Face Hub.
+        name: a bundled name ("photos", "mini"), a folder, or "owner/name@revision" on the Hugging Face Hub; None:
+            what `checkpoint.default` says.
         device: "auto" (cuda, else mps, else cpu) or a torch device.
         combine, prompt: instead of the weights' own; see `SSegConfig`. S-Seg+ has neither.
 
     Raises:
         SSegError: no such weights, or damaged ones.
     """
+    name = checkpoint.default() if name is None else name
     folder = checkpoint.resolve(name)
     if checkpoint.kind_of(folder) == checkpoint.PLUS:
         model = checkpoint.load_model(folder, SelfTrainedModel)

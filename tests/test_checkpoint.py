@@ -140,6 +140,27 @@ def test_bundled_names_come_before_folders(weights, monkeypatch, tmp_path):
     assert checkpoint.resolve("mini") == weights
 
 
+@pytest.mark.parametrize(
+    ("there", "name", "pair"),
+    [
+        ((), "mini", ("mini", "mini-plus")),
+        (("mini-photos",), "mini", ("mini", "mini-plus")),
+        (("photos",), "photos", ("mini", "mini-plus")),
+        (("photos", "photos-plus"), "photos", ("photos", "photos-plus")),
+    ],
+)
+def test_who_names_no_weights_gets_those_of_photographs_where_they_are_bundled(
+    weights, tmp_path, monkeypatch, there, name, pair
+):
+    for one in ("mini", "mini-plus", *there):
+        shutil.copytree(weights, tmp_path / "bundled" / one)
+        if one.endswith("-plus"):
+            (tmp_path / "bundled" / one / "config.json").write_text('{"model_type": "sseg-plus"}')
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path / "bundled")
+    assert (checkpoint.default(), checkpoint.default_pair()) == (name, pair)
+    assert sseg.load(device="cpu").name == name
+
+
 # ---- the Hub, as a server on this machine -------------------------------------------------------------------------
 @pytest.fixture
 def hub(weights, tmp_path, monkeypatch):

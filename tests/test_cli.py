@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sseg.__main__ import _parser, main
-from sseg.segmentation import BACKGROUND
+from sseg import checkpoint
+from sseg.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,7 +27,7 @@ def photo(picture, tmp_path):
 @pytest.fixture
 def run(tiny_weights, capsys):
     def call(*arguments, weights=str(tiny_weights)):
-        code = main([*arguments, *(["--weights", weights] if arguments[0] == "segment" else [])])
+        code = main([*arguments, *(["--weights", weights] if weights and arguments[0] == "segment" else [])])
         out, err = capsys.readouterr()
         return code, out, err
 
@@ -107,8 +108,21 @@ def test_info(tiny_weights, run):
     assert code == 0 and "known phrases" in out
 
 
-def test_command_line_and_library_begin_with_the_same_background():
-    assert _parser().parse_args(["segment", "x.png", "--phrases", "dog"]).background == BACKGROUND
+def test_command_line_and_library_begin_with_the_weights_own_background(tiny_weights, photo, run, tmp_path):
+    strict = shutil.copytree(tiny_weights, tmp_path / "strict")
+    config = json.loads((strict / "config.json").read_text())
+    (strict / "config.json").write_text(json.dumps(config | {"background": 0.35}))
+    for arguments, expected in (((), 0.35), (("--background", "0.2"), 0.2), (("--background", "0"), 0)):
+        code, line, _ = run("segment", photo, "--phrases", "dog", "--json", *arguments, weights=str(strict))
+        assert code == 0 and json.loads(line)["background"] == expected
+
+
+def test_without_a_name_the_default_weights_answer(monkeypatch, tiny_weights, photo, run):
+    monkeypatch.setattr(checkpoint, "bundled", lambda *kind: {} if kind else {"photos": tiny_weights})
+    code, line, _ = run("segment", photo, "--phrases", "dog", "--json", weights=None)
+    assert code == 0 and json.loads(line)["weights"] == "photos"
+    code, line, _ = run("info", "--json")
+    assert code == 0 and json.loads(line)["weights"] == "photos"
 
 
 # ---- pseudo-masks --------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from sseg.errors import SSegError
 def main(argv=None) -> int:
     """Load weights, serve the page until Ctrl-C. Returns the exit code: 2 after one sentence if it cannot start."""
     parser = argparse.ArgumentParser(prog="app.py", description="Segment pictures by free text in a browser page.")
-    parser.add_argument("--weights", default="mini", help="mini, a folder, or owner/name@revision (default: mini)")
+    parser.add_argument("--weights", help="photos, mini, a folder, or owner/name@revision (default: photos if bundled, "
+                        "else mini)")  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="default: 7860")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
@@ -19,11 +20,13 @@ def main(argv=None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
-        from sseg.app import weights  # late: `--help` and a wrong option answer at once
+        from sseg import checkpoint  # late: `--help` and a wrong option answer at once
+        from sseg.app import weights
         from sseg.app.build import build, options
 
         wanted = options(arguments.host, arguments.port, arguments.allowed_host)
-        segmenter, live = weights.load(arguments.weights)
+        name = checkpoint.default() if arguments.weights is None else arguments.weights
+        segmenter, live = weights.load(name)
         build(segmenter, live).launch(**wanted)
     except SSegError as error:
         print(error, file=sys.stderr)
