@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from sseg.app.examples import Example, ExampleStrip
+from sseg.app.examples import NONE, Example, ExampleStrip
 from sseg.app.uploads import own_file
 
 
@@ -19,7 +19,16 @@ class PictureInput(gr.Image):
 
 
 def row(shown: list[Example], path: str | None = None) -> tuple[PictureInput, ExampleStrip]:
-    """The row below a viewer, inside the current Blocks: the person's picture, `path` at first, and the examples."""
+    """The row below a viewer, inside the current Blocks: the person's picture, `path` at first, and the examples.
+
+    The example that is the picture is marked.
+    """
+    at_first = next((place for place, one in enumerate(shown) if one.path == path), NONE)
+
+    def mark(picture):
+        copies = [own_file(one.path) for one in shown]
+        return gr.update(chosen=copies.index(picture) if picture in copies else NONE)
+
     with gr.Row(elem_classes="sseg-source"):
         picture = PictureInput(
             value=path,
@@ -31,5 +40,6 @@ def row(shown: list[Example], path: str | None = None) -> tuple[PictureInput, Ex
             min_width=220,
             buttons=[],
         )
-        thumbs = ExampleStrip(shown, elem_classes="sseg-examples", scale=3, visible=bool(shown))
+        thumbs = ExampleStrip(shown, chosen=at_first, elem_classes="sseg-examples", scale=3, visible=bool(shown))
+    picture.change(mark, picture, thumbs, queue=False, show_progress="hidden", api_visibility="private")
     return picture, thumbs
