@@ -18,9 +18,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import sseg
+from sseg import checkpoint
 from sseg.app import examples, failures, main, segment, weights
 from sseg.app.build import build
-from sseg.app.service import VIEW_PIXELS, Recent, Service
+from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
 from sseg.app.viewer import HERE, pack_ids
 from sseg.segmentation import BACKGROUND
 
@@ -188,10 +189,43 @@ def test_the_templates_hold_no_value():
     assert "innerHTML" not in scripts and "insertAdjacentHTML" not in scripts
 
 
-def test_an_unknown_word_is_marked_and_gets_near_ones(client, path):
+def test_an_unknown_word_is_marked_and_gets_near_ones(client, path, loaded):
     view, _ = send(client, path, "axolotl, the dogs, axolotl|dog")
     assert [one["known"] for one in view["segments"]] == [False, True, True]
-    assert len(view["segments"][0]["near"]) == 3 and view["segments"][1]["near"] == []
+    assert view["segments"][1]["near"] == []
+    near = view["segments"][0]["near"]
+    expected = [one for one in loaded[0].nearest("axolotl", 3) if one[1] >= NEAR]
+    assert [(one["phrase"], one["similarity"]) for one in near] == expected
+    assert not any(one["slip"] for one in near)
+
+
+def test_a_slip_of_the_pen_gets_what_was_meant(client, path):
+    view, _ = send(client, path, "grsas")
+    first = view["segments"][0]["near"][0]
+    assert first["phrase"] == "grass" and first["slip"]
+
+
+def test_of_many_unseen_words_none_gets_near_ones(client, path):
+    view, _ = send(client, path, ", ".join(f"grsas{letter}" for letter in "abcd"))
+    assert [one["known"] for one in view["segments"]] == [False] * 4
+    assert all(one["near"] == [] for one in view["segments"])
+
+
+def test_without_a_threshold_the_weights_own_holds(client, path, loaded, monkeypatch):
+    monkeypatch.setattr(loaded[0].model.config, "background", 0.3)
+    view, found = send(client, path, background=None)
+    assert view["background"] == found["background"] == 0.3
+    view, found = client.predict(found["picture"], "dog", None, api_name="/ask")
+    assert view["background"] == found["background"] == 0.3
+    assert send(client, path, background=0)[1]["background"] == 0
+
+
+def test_a_picture_without_words_is_read_and_waits_for_them(loaded, path):
+    service = Service(loaded[0])
+    view = service.look(str(path))
+    assert view["segments"] == [] and view["words"] == "" and "Type what should be found" in view["note"]
+    assert not np.asarray(view["mask"])[..., :2].any() and view["background"] == BACKGROUND
+    assert "words only" in service.ask(view["key"], "dog, grass")[0]["note"]
 
 
 def test_a_bug_is_one_sentence_for_people_and_a_traceback_in_the_log(caplog):
@@ -257,9 +291,44 @@ def test_the_pages_configuration_is_plain_data(loaded):
 
 def test_every_example_can_be_read_and_asked(loaded):
     shown = examples.load()
-    assert sum("assets" in one.path for one in shown) >= 6
+    assert [bool(one.weights) for one in shown] == [False] * (len(shown) - 2) + [True] * 2  # photographs, two scenes
+    assert len(shown) >= 10
     for one in shown:
         assert sseg.images.read(one.path).ndim == 3 and loaded[0].embed(one.words.split(", ")) is not None
+
+
+def test_shipped_pictures_are_small_and_carry_nothing_but_their_pixels():
+    listed = {Path(one.path).name for one in examples.load() if Path(one.path).parent == examples.FOLDER}
+    there = {path.name for path in examples.FOLDER.iterdir()} - {"examples.json", "CREDITS.md"}
+    assert listed == there
+    for name in there:
+        picture = Image.open(examples.FOLDER / name)
+        assert max(picture.size) <= 640 and (examples.FOLDER / name).stat().st_size < 120_000
+        assert not picture.getexif() and not {"xmp", "icc_profile", "comment"} & set(picture.info)
+
+
+def test_every_example_is_credited():
+    credits = (examples.FOLDER / "CREDITS.md").read_text(encoding="utf-8")
+    for one in examples.load():
+        assert Path(one.path).name in credits and (one.weights or one.credit)
+
+
+def test_scenes_take_the_weights_of_scenes_and_photographs_those_the_page_begins_with(loaded, monkeypatch):
+    scene, photograph = examples.load()[-1], examples.load()[0]
+    monkeypatch.setattr(checkpoint, "bundled", lambda *kind: {"photos": Path(), "mini": Path()})
+    both = [examples.weights_for(one, Service(loaded[0], "photos")) for one in (photograph, scene)]
+    assert both == ["photos", "mini"]
+    own = [examples.weights_for(one, Service(loaded[0], "of-mine")) for one in (photograph, scene)]
+    assert own == ["of-mine", "of-mine"]
+
+
+def test_the_page_begins_with_a_photograph_already_segmented(client, loaded):
+    config = client.config["components"]
+    view = next(one["props"]["value"] for one in config if one["props"].get("label") == "view")
+    first = examples.load()[0]
+    assert view["words"] == first.words and view["weights"] == loaded[1].name
+    strip = next(one["props"] for one in config if "chosen" in one["props"])
+    assert strip["chosen"] == 0
 
 
 def test_the_card_is_shown_without_front_matter(tiny_weights, tmp_path):

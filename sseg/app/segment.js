@@ -12,6 +12,7 @@ function describe({s, score, painted}) {
 
 function whenNew(value) {
   cross = null;
+  if (!moved) setBackground(100 * value.background);
   renderUnknown(value.segments);
   renderCode();
 }
@@ -36,7 +37,15 @@ function whenCleared() {
 
 // ---- background and unnamed regions -------------------------------------------------------------------------
 let queued = false;                  // one repaint a frame while the slider moves
+let moved = false;                   // by the person: from then on it stays, else it follows the weights' own
+
+function setBackground(hundredths) {
+  background.value = hundredths;
+  background.nextElementSibling.textContent = decimals(background.value / 100);
+}
+
 background.oninput = () => {
+  moved = true;
   background.nextElementSibling.textContent = decimals(background.value / 100);
   renderCode();
   if (queued) return;
@@ -77,22 +86,28 @@ function rowWords(s) {
   return words;
 }
 
+const MOST_UNSEEN = 3;
+
 function renderUnknown(segments) {
-  const unknown = segments.filter(s => s.known === false);
-  const lines = unknown.map(s => {
-    const p = make('p');
-    p.append(make('b', '', `“${s.phrase}”`), document.createTextNode(s.near.length ? ', near: ' : ''));
-    for (const word of s.near) {
-      const button = make('button', '', word);
-      button.type = 'button';
-      button.setAttribute('aria-label', `Ask for ${word} instead of ${s.phrase}`);
-      button.onclick = () => trigger('reword', {old: s.phrase, new: word});
-      p.append(button);
-    }
-    return p;
-  });
-  const head = make('p', '', 'These weights have never seen these words, so expect guesses:');
-  $('.svp-unknown', panel).replaceChildren(...(lines.length ? [head, ...lines] : []));
+  const unseen = segments.filter(s => s.known === false);
+  const many = `${unseen.length} of these words were in no caption: expect guesses where they are found.`;
+  const lines = unseen.length > MOST_UNSEEN ? [make('p', '', many)] : unseen.map(unseenLine);
+  $('.svp-unknown', panel).replaceChildren(...lines);
+}
+
+function unseenLine(s) {              // “lorry” was in no caption; nearest known word: truck (0.83)
+  const p = make('p'), slips = s.near.filter(one => one.slip), near = slips.length ? slips : s.near;
+  const then = slips.length ? 'did you mean ' : `nearest known word${near.length > 1 ? 's' : ''}: `;
+  p.append(make('b', '', `“${s.phrase}”`), ' was in no caption; ', near.length ? then : 'no known word is near.');
+  for (const {phrase, similarity, slip} of near) {
+    const button = make('button', '', slip ? phrase : `${phrase} (${decimals(similarity)})`);
+    button.type = 'button';
+    button.setAttribute('aria-label', `${button.textContent}: ask for it instead of ${s.phrase}`);
+    button.onclick = () => trigger('reword', {old: s.phrase, new: phrase});
+    p.append(button);
+  }
+  if (slips.length) p.append('?');
+  return p;
 }
 
 // ---- heat maps ----------------------------------------------------------------------------------------------
@@ -133,6 +148,7 @@ function renderScale() {
 
 // ---- one pixel ----------------------------------------------------------------------------------------------
 async function pick({x, y}) {
+  if (!named.segments.length) return;               // nothing has been asked yet
   const answer = await ask('explain', {x, y});
   if (answer) renderPixel({x, y, ...answer});
 }

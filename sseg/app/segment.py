@@ -2,12 +2,12 @@
 
 import gradio as gr
 
+from sseg import checkpoint
 from sseg.app import examples, failures, pictures
 from sseg.app.running import watched
 from sseg.app.service import Service
 from sseg.app.uploads import own_file
 from sseg.app.viewer import SegmentViewer
-from sseg.segmentation import BACKGROUND
 
 WELCOME = "An example, segmented by the words beside it. Type other words, or give your own picture."
 PRESETS = {
@@ -25,8 +25,10 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
     """
     shown = examples.load()
     first = shown[0] if shown else None
-    value, report = service.call(service.segment, first.path, first.words, BACKGROUND) if first else (None, None)
-    if value:
+    suits = examples.weights_for(first, service) if first else service.live
+    value, report = None, None
+    if first:
+        value, report = service.call(service.segment, first.path, first.words, weights=suits)
         value["note"] = WELCOME
 
     def unnamed(key, words):
@@ -58,7 +60,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
                 value=first.words if first else "",
                 label="What should be found?",
                 info="Commas between things, | between synonyms of one thing.",
-                placeholder="dog, grass, person|man|woman",
+                placeholder="What is in the picture? For example: dog, grass, person|man|woman",
                 lines=1,
                 max_lines=6,
                 elem_classes="sseg-words",
@@ -66,12 +68,12 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
             with gr.Row(elem_classes="sseg-presets"):
                 again = gr.Button("This example", size="sm", visible=bool(first))
                 presets = {name: gr.Button(name, size="sm") for name in PRESETS}
-            weights = gr.Radio(service.names, value=service.live, label="Weights", info=_advice(service.names),
+            weights = gr.Radio(service.names, value=suits, label="Weights", info=_advice(service.names),
                                visible=len(service.names) > 1, elem_classes="sseg-weights")  # fmt: skip
             go = gr.Button("Segment", variant="primary")
             gr.HTML('<div id="sseg-found"></div>')
 
-    background = gr.Number(BACKGROUND, label="background", visible=False)
+    background = gr.Number(None, label="background", visible=False, info="0..1; none: the weights' own")
     found = gr.JSON(report, label="found", visible=False)
     last = gr.State(value["key"] if value else "")
     example_words = gr.State(first.words if first else "")
@@ -86,8 +88,23 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
     def run_on_new(path, phrases, background, weights):
         if path is None:
             yield gr.update(value=None, stage="", error=""), None, ""
+        elif not (phrases or "").strip():
+            yield from look(path, weights)
         else:
             yield from run(path, phrases, background, weights)
+
+    def look(path, weights):
+        def body(this):
+            view = yield from this.job(service.submit, service.look, path, weights)
+            yield view, None, view["key"]
+
+        yield from watched(body, outputs=3)
+
+    def arrive(path, phrases, of_example):
+        """A picture of the person's own: words and weights of an example before it do not suit it."""
+        if path is None:
+            return gr.update(visible=False), gr.skip(), gr.skip()
+        return gr.update(visible=False), "" if phrases == of_example else gr.skip(), service.live
 
     def again_runs(event):
         runs.append(event.then(run, question, outputs, **private))
@@ -96,7 +113,8 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
         one = shown[event.index]
         return own_file(one.path), one.words, one.words, gr.update(visible=True), examples.weights_for(one, service)
 
-    own = picture.input(lambda: gr.update(visible=False), None, again, show_progress="hidden", api_visibility="private")
+    own = picture.input(arrive, [picture, words, example_words], [again, words, weights], show_progress="hidden",
+                        api_visibility="private")  # fmt: skip
     runs += [event(run_on_new, question, outputs, **private) for event in (own.then, weights.input)]
     again_runs(thumbs.choose(choose, None, [picture, words, example_words, again, weights], **private))
     again_runs(again.click(lambda phrases: phrases, example_words, words, **private))
@@ -113,7 +131,8 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
 
 
 def _advice(names: list[str]) -> str | None:
-    return f"For photographs take {examples.PHOTO_WEIGHTS}." if examples.PHOTO_WEIGHTS in names else None
+    both = {checkpoint.PHOTOS, checkpoint.SCENES} <= set(names)
+    return f"{checkpoint.PHOTOS} for photographs, {checkpoint.SCENES} for rendered scenes." if both else None
 
 
 def _add_api(service, words, background, viewer, found, last, queue):
@@ -142,7 +161,7 @@ def _add_api(service, words, background, viewer, found, last, queue):
 def _runner(service):
     """The generator behind the Segment button: stages while it runs; stops at the next stage when it is closed."""
 
-    def run(picture, phrases, background, weights=None):
+    def run(picture, phrases, background=None, weights=None):
         """Segment a picture file by free phrases: what the viewer shows, and JSON with areas and COCO RLE."""
 
         def body(this):

@@ -24,13 +24,16 @@ from sseg import checkpoint, images
 from sseg.app.viewer import pack_ids
 from sseg.errors import SSegError
 from sseg.phrases import parse
-from sseg.segmentation import BACKGROUND
 
 VIEW_PIXELS = 2_000_000  # bigger pictures are scaled down to this: the page repaints every pixel while a slider moves
 HELD_BYTES = 512 << 20  # encoded pictures kept in memory
 HELD_ANSWERS = 32
 HEAT_SIDE = 256  # the longer side of a heat map; the page scales it up smoothly
 NAMES_PER_REGION = 3
+MOST_UNSEEN = 3  # words that no caption held, up to which the page says what is near each
+MOST_NEAR = 3
+NEAR = 0.4  # cosine of two texts from which one is said to be near the other
+ASK = "Your picture has been read. Type what should be found in it: answers come at once."
 
 
 @dataclass
@@ -181,41 +184,58 @@ class Service:
         return result
 
     # ---- what the page shows -------------------------------------------------------------------------------------
-    def segment(self, path, words, background=BACKGROUND, weights=None, at_stage=lambda stage: None):
-        """Viewer data and JSON of a picture file; see `view` and `report`."""
+    def segment(self, path, words, background=None, weights=None, at_stage=lambda stage: None):
+        """Viewer data and JSON of a picture file; see `report`. background: None for the weights' own."""
         check_words(words)
         held, seconds = self.hold(path, at_stage, weights)
         at_stage("Naming regions")
         return self.show(held, words, background, seconds)
 
-    def ask(self, key, words, background=BACKGROUND):
+    def look(self, path, weights=None, at_stage=lambda stage: None):
+        """Viewer data of a picture that nothing has been asked about yet: it is encoded, so that words are quick."""
+        held, _ = self.hold(path, at_stage, weights)
+        nothing = np.zeros(held.rgb.shape[:2])
+        return self._view(held, "", self.loaded(held.weights).background, pack_ids(nothing, nothing), [], ASK)
+
+    def ask(self, key, words, background=None):
         """The same for a picture that is held already."""
         return self.show(self.find(key), words, background, 0.0)
 
     def show(self, held, words, background, seconds):
         start = time.perf_counter()
         result = self.answer(held, words)
-        asked = time.perf_counter() - start
-        return self._view(held, words, background, result, _note(held, seconds, asked)), self.report(
-            held, words, background
-        )
+        note = _note(held, seconds, time.perf_counter() - start)
+        report = self.report(held, words, background)
+        mask = pack_ids(result.best + 1, result.confidence)
+        return self._view(held, words, report["background"], mask, self._segments(held, result), note), report
 
-    def _view(self, held, words, background, result, note):
+    def _segments(self, held, result) -> list[dict]:
+        """What the legend says of each phrase; of few unseen words also what is near them."""
         colors = images.colors(len(result.phrases)).tolist()
-        segments = []
-        for i, (phrase, known) in enumerate(zip(result.phrases, result.known, strict=True)):
-            near = [] if known else self.loaded(held.weights).nearest_known(phrase, 3)
-            segments.append(
-                {"id": i + 1, "phrase": phrase, "color": colors[i], "known": known, "near": near,
-                 "winner": result.winners[i]}
-            )  # fmt: skip
+        few = result.known.count(False) <= MOST_UNSEEN
+        columns = zip(result.phrases, colors, result.known, result.winners, strict=True)
+        return [
+            {"id": i + 1, "phrase": phrase, "color": color, "known": known, "winner": winner,
+             "near": [] if known or not few else self._near(held, phrase)}
+            for i, (phrase, color, known, winner) in enumerate(columns)
+        ]  # fmt: skip
+
+    def _near(self, held, phrase) -> list[dict]:
+        """Known texts near an unseen phrase: {"phrase", "similarity" -1..1, "slip": typed by a slip of the pen?}."""
+        segmenter = self.loaded(held.weights)
+        slips = segmenter.slips(phrase)
+        near = [{"phrase": text, "similarity": similarity, "slip": text in slips}
+                for text, similarity in segmenter.nearest(phrase, MOST_NEAR)]  # fmt: skip
+        return [one for one in near if one["slip"] or one["similarity"] >= NEAR]
+
+    def _view(self, held, words, background, mask, segments, note):
         return {
             "image": Image.fromarray(held.rgb),
-            "mask": pack_ids(result.best + 1, result.confidence),
+            "mask": mask,
             "segments": segments,
             "key": held.key,
             "words": words,
-            "background": float(background),
+            "background": background,
             "name": held.name,
             "weights": held.weights,
             "note": note,
@@ -223,8 +243,9 @@ class Service:
         }
 
     def report(self, held, words, background) -> dict:
-        """The answer at a threshold as JSON: what `Segmentation.to_json` says, with the picture's key and name."""
-        result = self.loaded(held.weights).ask(held.encoded, words, background=float(background))
+        """The answer at a threshold, None for the weights' own, as JSON: what `Segmentation.to_json` says, with the
+        picture's key and name."""
+        result = self.loaded(held.weights).ask(held.encoded, words, background)
         return {"picture": held.key, "name": held.name, **result.to_json()}
 
     def explain(self, key, words, x, y, n=5) -> dict:
@@ -259,6 +280,6 @@ class Service:
         if kind == "json":
             data, mime, ending = json.dumps(self.report(held, words, background)).encode(), "application/json", ".json"
         else:
-            result = self.loaded(held.weights).ask(held.encoded, words, background=float(background))
+            result = self.loaded(held.weights).ask(held.encoded, words, background)
             data, mime, ending = result.id_png(), "image/png", "-ids.png"
         return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}
