@@ -214,6 +214,11 @@ class Segmenter:
         chosen = list(dict.fromkeys([*first, *order]))[:n]
         return [(self._known_texts[i], float(cosines[i])) for i in chosen]
 
+    @property
+    def knows_unseen(self) -> bool:
+        """Whether words that no caption held mean something to the weights: they were given vectors of such words."""
+        return self.model.config.text_tower == "words"
+
     def slips(self, phrase: str) -> list[str]:
         """Known texts that a word of the phrase may be a slip of the pen for ("grsas": grass), the most alike first.
 

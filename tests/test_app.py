@@ -24,6 +24,7 @@ from sseg.app.build import build
 from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
 from sseg.app.viewer import HERE, pack_ids
 from sseg.segmentation import BACKGROUND
+from sseg.segmenter import Segmenter
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -189,7 +190,10 @@ def test_the_templates_hold_no_value():
     assert "innerHTML" not in scripts and "insertAdjacentHTML" not in scripts
 
 
-def test_an_unknown_word_is_marked_and_gets_near_ones(client, path, loaded):
+def test_an_unknown_word_is_marked_and_gets_near_ones(client, path, loaded, monkeypatch):
+    view, _ = send(client, path, "axolotl")
+    assert view["segments"][0]["near"] == []  # nothing but its letters says what it means
+    monkeypatch.setattr(Segmenter, "knows_unseen", True)
     view, _ = send(client, path, "axolotl, the dogs, axolotl|dog")
     assert [one["known"] for one in view["segments"]] == [False, True, True]
     assert view["segments"][1]["near"] == []

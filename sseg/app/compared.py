@@ -35,8 +35,9 @@ class Compared:
         return list(checkpoint.bundled(checkpoint.PLUS))
 
     def student_of(self, name: str) -> str | None:
-        """The bundled S-Seg+ that learned from these weights, else the first one."""
-        return next((one for one in self.students if _teacher(one) == name), next(iter(self.students), None))
+        """The bundled S-Seg+ that learned from these weights, else the one of that name, else the first one."""
+        named = [one for one in self.students if one == f"{name}-plus"]
+        return next(iter([*(one for one in self.students if _teacher(one) == name), *named, *self.students]), None)
 
     def teacher_of(self, name: str) -> str | None:
         """What should stand beside S-Seg+ of that name: its teacher, or the page's own weights; None for others."""

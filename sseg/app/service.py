@@ -221,12 +221,15 @@ class Service:
         ]  # fmt: skip
 
     def _near(self, held, phrase) -> list[dict]:
-        """Known texts near an unseen phrase: {"phrase", "similarity" -1..1, "slip": typed by a slip of the pen?}."""
+        """Known texts near an unseen phrase: {"phrase", "similarity" -1..1, "slip": typed by a slip of the pen?}.
+
+        Slips alone where the weights cannot know what a word means that no caption held.
+        """
         segmenter = self.loaded(held.weights)
-        slips = segmenter.slips(phrase)
+        slips, means = segmenter.slips(phrase), segmenter.knows_unseen
         near = [{"phrase": text, "similarity": similarity, "slip": text in slips}
                 for text, similarity in segmenter.nearest(phrase, MOST_NEAR)]  # fmt: skip
-        return [one for one in near if one["slip"] or one["similarity"] >= NEAR]
+        return [one for one in near if one["slip"] or means and one["similarity"] >= NEAR]
 
     def _view(self, held, words, background, mask, segments, note):
         return {

@@ -1,10 +1,42 @@
-"""A real Chromium."""
+"""A real Chromium, and a page with weights of each kind."""
 
+import json
+import shutil
 from contextlib import contextmanager
 
 import pytest
 
+from sseg import checkpoint
+
+OWN_BACKGROUND = 0.3  # of the page's `photos`
 GRADIO_NOISE = "Method not implemented."  # gradio's own warning when the stream about an upload ends
+
+
+@pytest.fixture(scope="module")
+def every_kind(tmp_path_factory, tiny_weights):
+    """As if these were all the bundled weights: `mini` and `photos`, with their S-Seg+ where there are any."""
+    here, folder = checkpoint.bundled() | checkpoint.bundled(checkpoint.PLUS), tmp_path_factory.mktemp("bundled")
+    wanted = {
+        "mini": ["mini", tiny_weights],
+        "photos": ["photos", "mini-photos", tiny_weights],
+        "mini-plus": ["mini-plus"],
+        "photos-plus": ["photos-plus", "mini-plus-photos"],
+    }
+    for name, sources in wanted.items():
+        source = next((here.get(one, one) for one in sources if one in here or one is tiny_weights), None)
+        if source:
+            shutil.copytree(source, folder / name)
+    change_config(folder / "photos", background=OWN_BACKGROUND)
+    if (folder / "photos-plus").is_dir():
+        change_config(folder / "photos-plus", teacher="photos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "WEIGHTS", folder)
+        yield folder
+
+
+def change_config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

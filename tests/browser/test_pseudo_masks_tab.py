@@ -161,20 +161,20 @@ def test_a_patch_is_compared_with_all_others(page):
     assert "of the picture, compactness" in page.locator(".sv:has(.cl-figures) .sv-tip").inner_text()
     click_patch(page, 100, 100)
     box = canvas.bounding_box()
-    rows, columns = 56, 56
     features = PseudoMasker("pixels").encode(examples.load()[0].path)
+    rows, columns = features.tokens.shape[:2]
     similarity = features.similarity(int(100 / box["height"] * rows), int(100 / box["width"] * columns))
     said = page.locator(".cl-similar figcaption").inner_text()
     alike = float(re.search(r"([\d.]+) % of the picture", said)[1])
     assert alike == pytest.approx(100 * (similarity >= 0.5).mean(), abs=0.5)
     assert page.locator(f"{PANEL} .svp-row[aria-pressed=true]").count() == 1  # its cluster alone
 
-    painted = page.locator(".cl-similar canvas").evaluate(
-        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    height, width, painted = page.locator(".cl-similar canvas").evaluate(
+        "c => [c.height, c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
     )
-    painted = np.array(painted).reshape(480, 480, 4)
+    painted = np.array(painted).reshape(height, width, 4)
     where = np.unravel_index(similarity.argmin(), similarity.shape)
-    red, _, blue, _ = painted[int((where[0] + 0.5) * 480 / rows), int((where[1] + 0.5) * 480 / columns)]
+    red, _, blue, _ = painted[int((where[0] + 0.5) * height / rows), int((where[1] + 0.5) * width / columns)]
     assert blue > red  # the patch that is least alike is cold
 
     before = page.locator(".cl-similar figcaption").inner_text()
@@ -185,9 +185,10 @@ def test_a_patch_is_compared_with_all_others(page):
 
 
 def test_a_ground_truth_gives_the_oracle_miou_of_the_library(page, tmp_path):
-    ids = np.full((448, 448), 255, np.uint8)
+    width, height = Image.open(examples.load()[0].path).size
+    ids = np.full((height, width), 255, np.uint8)
     ids[:, 20:] = 0
-    ids[200:, 20:240], ids[260:420, 260:400] = 3, 1
+    ids[height // 2 :, 20:240], ids[height // 2 : -20, 260:400] = 3, 1
     mask = Image.fromarray(ids)
     mask.putpalette([int(v) for v in np.random.default_rng(0).integers(0, 256, 768)])
     mask.save(tmp_path / "truth.png")
@@ -235,10 +236,10 @@ def test_the_picture_of_the_segment_tab_comes_along(page):
     page.get_by_role("tab", name="Segment").click()
     page.wait_for_selector("#sseg-found .svp-legend li", state="attached")
     page.locator(".sseg-examples:visible button").nth(2).click()
-    page.wait_for_function("document.querySelector('#sseg-found .svp-code').textContent.includes('scene-3')")
+    page.wait_for_function("document.querySelector('#sseg-found .svp-code').textContent.includes('lion.jpg')")
     assert page.url.endswith("?tab=segment")
     page.get_by_role("tab", name="Pseudo-masks").click()
-    page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('scene-3')")
+    page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('lion.jpg')")
     assert page.url.endswith("?tab=pseudo-masks")
 
 

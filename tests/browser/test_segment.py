@@ -1,6 +1,7 @@
 """The Segment tab in a real browser: what a visitor does in the first minutes."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -8,14 +9,16 @@ from PIL import Image
 
 from sseg import checkpoint
 from sseg.app import examples, weights
+from sseg.segmentation import BACKGROUND
+from tests.browser.conftest import OWN_BACKGROUND
 
 pytestmark = pytest.mark.browser
 ROWS = ".svp-legend li:visible"
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_weights):
-    return weights.load("mini" if "mini" in checkpoint.bundled() else str(tiny_weights))
+def loaded(every_kind):
+    return weights.load(checkpoint.default())
 
 
 @pytest.fixture
@@ -64,25 +67,52 @@ def test_first_visit_pick_an_example_ask_other_words_and_save_the_mask(page):
         page.get_by_role("button", name="ID map").click()
     ids = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
     assert ids.shape == Image.open(other.path).size[::-1] and set(np.unique(ids)) <= {1, 2}
-    assert download.value.suggested_filename == "scene-2-ids.png"
+    assert download.value.suggested_filename == "china-ids.png"
 
 
-def test_a_photograph_is_shown_with_weights_for_photographs_and_others_can_be_chosen(page):
-    number, lion = next((i, one) for i, one in enumerate(examples.load()) if one.path.endswith("lion.jpg"))
-    page.locator(".sseg-examples button").nth(number).click()
-    legend_holds(page, "lion")
-    chosen = page.locator(".sseg-weights")
-    assert chosen.get_by_label("mini-photos").is_checked()
-    page.wait_for_function("document.querySelector('.sseg-top summary').textContent.includes('mini-photos')")
-    page.locator(".svp-code summary").click()
-    code = page.locator(".svp-code pre").first
-    assert 'sseg.load("mini-photos")' in code.inner_text()
+def marked(page):
+    """Places of the examples that are marked as the one that is shown."""
+    return page.locator(".sseg-examples:visible button").evaluate_all(
+        "all => all.flatMap((button, place) => button.getAttribute('aria-pressed') === 'true' ? [place] : [])")
 
-    before = page.locator(".sv-note").inner_text()
-    chosen.get_by_label("mini", exact=True).check()
-    page.wait_for_function("before => document.querySelector('.sv-note').textContent !== before", arg=before)
-    assert 'sseg.load("mini")' in code.inner_text() and "picture" in page.locator(".sv-note").inner_text()
-    page.wait_for_function("!document.querySelector('.sseg-top summary').textContent.includes('mini-photos')")
+
+def background(page):
+    return float(page.locator(".sv-background").input_value()) / 100
+
+
+def legend_is_of(page, words):
+    """Wait until the legend holds an entry for each of the words, and no others."""
+    page.wait_for_function("""words => JSON.stringify([...document.querySelectorAll('#sseg-found .svp-legend b')]
+      .map(b => b.textContent).sort()) === JSON.stringify(words.sort())""", arg=words.split(", "))
+
+
+def test_a_scene_is_shown_with_weights_for_scenes_and_others_can_be_chosen(clean_page):
+    shown = examples.load()
+    with clean_page() as page:
+        legend_is_of(page, shown[0].words)
+        chosen = page.locator(".sseg-weights")
+        assert marked(page) == [0] and background(page) == OWN_BACKGROUND
+        assert chosen.get_by_label("photos").is_checked()
+
+        page.locator(".sseg-examples button").nth(len(shown) - 1).click()
+        legend_is_of(page, shown[-1].words)
+        assert chosen.get_by_label("mini").is_checked() and marked(page) == [len(shown) - 1]
+        assert background(page) == BACKGROUND  # follows the weights
+        page.wait_for_function("document.querySelector('.sseg-top summary').textContent.includes('weights: mini')")
+        page.locator(".svp-code summary").click()
+        code = page.locator(".svp-code pre").first
+        assert 'sseg.load("mini")' in code.inner_text()
+
+        before = page.locator(".sv-note").inner_text()
+        chosen.get_by_label("photos").check()
+        page.wait_for_function("before => document.querySelector('.sv-note').textContent !== before", arg=before)
+        assert 'sseg.load("photos")' in code.inner_text() and "picture" in page.locator(".sv-note").inner_text()
+        page.wait_for_function("document.querySelector('.sseg-top summary').textContent.includes('weights: photos')")
+        assert background(page) == OWN_BACKGROUND
+        threshold(page, 70)
+        chosen.get_by_label("mini").check()
+        page.wait_for_function("document.querySelector('.svp-code pre').textContent.includes('\"mini\"')")
+        assert background(page) == 0.7  # moved by hand: stays
 
 
 def test_the_background_slider_answers_in_the_page(page):
@@ -138,15 +168,26 @@ def test_markup_is_shown_as_typed_and_never_runs(page):
     assert typed[0] in page.locator(".svp-code pre").first.inner_text()
 
 
-def test_an_unknown_word_can_be_swapped_for_a_near_one(page):
-    ask(page, "grass, axolotl")
+def test_an_unseen_word_is_explained_and_can_be_swapped_for_what_was_meant(page):
+    ask(page, "sky, grsas, axolotl")
     legend_holds(page, "axolotl")
-    near = page.locator(".svp-unknown button").first
-    word = near.inner_text()
-    near.click()
-    page.wait_for_function("!document.querySelector('.svp-legend').textContent.includes('axolotl')")
-    assert page.get_by_label("What should be found?").input_value() == f"grass, {word}"
-    assert page.locator(".svp-unknown button").count() == 0
+    slip, axolotl = page.locator(".svp-unknown p").all()
+    assert slip.inner_text().startswith("“grsas” was in no caption; did you mean ")
+    said = r"“axolotl” was in no caption; (no known word is near\.|nearest known words?: .+ \(\d\.\d\d\))"
+    assert re.fullmatch(said, " ".join(axolotl.inner_text().split()))
+    meant = slip.locator("button").first
+    assert meant.inner_text() == "grass"
+    meant.click()
+    page.wait_for_function("!document.querySelector('.svp-legend').textContent.includes('grsas')")
+    assert page.get_by_label("What should be found?").input_value() == "sky, grass, axolotl"
+    assert page.locator(".svp-unknown p").count() == 1
+
+
+def test_many_unseen_words_get_one_line(page):
+    ask(page, ", ".join(f"xq{letter}zzyx" for letter in "abcdefghij"))
+    legend_holds(page, "xqjzzyx")
+    lines = page.locator(".svp-unknown p").all_inner_texts()
+    assert len(lines) == 1 and lines[0].startswith("10 of these words were in no caption")
 
 
 def test_what_cannot_be_done_is_said_in_the_page_and_the_page_goes_on(page):
@@ -157,13 +198,32 @@ def test_what_cannot_be_done_is_said_in_the_page_and_the_page_goes_on(page):
     assert page.locator(".sv-error").is_hidden()
 
 
-def test_an_uploaded_picture_is_segmented_and_can_be_taken_away(page, picture, tmp_path):
-    picture.save(tmp_path / "mine.png")
+def upload(page, picture, path):
+    picture.save(path)
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.wait_for_function("name => document.querySelector('.svp-code').textContent.includes(name)", arg=path.name)
+
+
+def test_an_upload_asks_for_words_of_its_own_and_takes_the_weights_of_the_page(page, picture, tmp_path):
+    page.locator(".sseg-examples button").nth(len(examples.load()) - 1).click()
+    legend_holds(page, examples.load()[-1].words.split(", ")[0])
     page.get_by_role("button", name="Remove Image").click()
     page.wait_for_selector(".sv-empty:visible")
-    page.locator("input[type=file]").first.set_input_files(tmp_path / "mine.png")
-    page.wait_for_function("document.querySelector('.sv-note').textContent.includes('120 × 90')")
+    upload(page, picture, tmp_path / "mine.png")
+    box, note = page.get_by_label("What should be found?"), page.locator(".sv-note")
+    assert box.input_value() == "" and "What is in the picture?" in box.get_attribute("placeholder")
+    assert "Type what should be found" in note.inner_text() and names(page) == [] and marked(page) == []
+    assert page.locator(".sseg-weights").get_by_label("photos").is_checked()
     assert page.get_by_role("button", name="This example").is_hidden()
+    page.locator(".sv-stage canvas").click(position={"x": 50, "y": 50})  # says nothing, complains of nothing
+
+    ask(page, "grass, sky")
+    legend_holds(page, "grass")
+    assert "120 × 90" in note.inner_text() and "words only" in note.inner_text()
+    page.get_by_role("button", name="Remove Image").click()
+    upload(page, picture.rotate(90), tmp_path / "other.png")
+    legend_holds(page, "grass")  # typed words stay
+    assert box.input_value() == "grass, sky"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
