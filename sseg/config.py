@@ -34,8 +34,8 @@ class SSegConfig(PreTrainedConfig):
     """Sizes and choices of an `SSegModel`; the defaults are the small size, `SSegConfig(**PAPER)` is the paper's.
 
     Args:
-        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet ...), four feature maps at
-            strides 4, 8, 16, 32; or any feature extractor of timm by its name: {"model_type": "timm_backbone",
+        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet ...), four feature maps
+            at strides 4, 8, 16, 32; or any feature extractor of timm by its name: {"model_type": "timm_backbone",
             "backbone": NAME, "out_indices": [...], "output_stride": 16 or 32, "freeze_batch_norm_2d": true}.
         fpn_dim: channels of the pixel decoder (a multiple of 32, its GroupNorm has 32 groups).
         hidden_dim: width of the transformer decoder.

@@ -1,7 +1,7 @@
 """A text as the mean of its words; a word that no caption held is read as the known words nearest to it.
 
-A known word has an embedding of its own, learned from pictures, beside a linear map of its word vector, which comes from
-texts alone (`train/word_vectors.py`): what is learned of "sofa" serves "armchair", too. For each other word of the
+A known word has an embedding of its own, learned from pictures, beside a linear map of its word vector, which comes
+from texts alone (`train/word_vectors.py`): what is learned of "sofa" serves "armchair", too. For each other word of the
 vocabulary a table says which known words are nearest to it by those vectors: "lorry" is read as truck, bus and van.
 """
 

@@ -29,7 +29,7 @@ def start_encoder(encoder: nn.Module, name: str, start: str) -> None:
     tensors, own = tensors_of(start, name), encoder._backbone.state_dict()
     for key, tensor in own.items():
         if key not in tensors or tensors[key].shape != tensor.shape:
-            raise SSegError(f"The weights {start} do not fit {name}: {key} is not the same; name the encoder they are of.")
+            raise SSegError(f"The weights {start} do not fit {name}, {key} is not the same: name their own encoder.")
     encoder._backbone.load_state_dict({key: tensors[key] for key in own})
 
 

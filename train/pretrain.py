@@ -354,7 +354,7 @@ def words_of(caption: str) -> list[str]:
 
 
 def make_optimizer(model: SSegModel, recipe: dict, learn: float = 1.0) -> torch.optim.AdamW:
-    """AdamW; no decay on biases, norms, embeddings of queries and the temperature; the encoder at `learn` of the rate."""
+    """AdamW; no decay on biases, norms, embeddings of queries, temperature; the encoder at `learn` of the rate."""
     encoder = {id(p) for p in model.encoder.parameters()} if learn != 1.0 else set()
     groups: dict[tuple[float, float], list] = {}
     for name, parameter in model.named_parameters():

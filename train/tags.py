@@ -65,7 +65,7 @@ def draw_names(tagger: Tagger, found: Tensor, seed: int) -> tuple[Tensor, list[s
 
 def tag_loss(regions: Tensor, probabilities: Tensor, names: Tensor, classes: Tensor, wider: Tensor, table: Tensor,
              scale: Tensor, weight: float = 0.5) -> Tensor:  # fmt: skip
-    """Cross-entropy of a classifier's answer and a softmax over the names of classes, for each region that it is sure of.
+    """Cross-entropy of a classifier's answer and a softmax over names of classes, for each region that it is sure of.
 
     Args:
         regions: (M, E) of unit length; probabilities: (M, C) of the classifier.

