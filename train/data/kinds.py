@@ -11,7 +11,7 @@ PATH = ASSETS / "vocabularies" / "kinds.yaml"
 
 
 class Kinds(NamedTuple):
-    """of: wider name -> its kinds; wider: kind -> its wider name; classes: wider name -> ImageNet's classes by number."""
+    """of: wider name -> its kinds; wider: kind -> wider name; classes: wider name -> numbers of ImageNet classes."""
 
     of: dict[str, list[str]]
     wider: dict[str, str]
