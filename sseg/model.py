@@ -25,7 +25,8 @@ class ImageOutput:
     mask_logits: (B, N, h, w), h = H / `mask_stride`; layer_mask_logits: (D, B, N, h, w), one for each decoder layer;
     mask_features: (B, N, D), what the meaning of each mask is read from; mask_embeddings: (B, N, E) of unit length;
     image_embeddings: (B, E) of unit length, the projection of the mean mask feature (the paper's image vector);
-    pixel_features: (B, C, h, w). Where meaning was read from kept features of masks, there are no masks and no pixel features.
+    pixel_features: (B, C, h, w). Where meaning was read from kept features of masks, there are neither masks nor pixel
+    features.
     """
 
     mask_logits: Tensor | None

@@ -259,7 +259,7 @@ class Segmenter:
 
     @cached_property
     def _kinds(self) -> dict[str, list[str]]:
-        """Known text -> the known kinds of it (entries of vocabulary.json with "wider")."""
+        """Known text -> its known kinds and parts (entries of vocabulary.json with "wider")."""
         kinds: dict[str, list[str]] = {}
         for word in self._naming:
             if "wider" in word:

@@ -75,7 +75,7 @@ DATA = {
     "stickers": "Rendered scenes: {things} named stickers (drawn from the Noto Color Emoji font) on {materials} "
     "procedural materials, with captions written by rules.",
     "tars": "Photographs with captions from image-text tars.",
-    "maps": "{photographs} photographs with captions from image-text tars, in {views} views each (the sources and their "
+    "maps": "{photographs} photographs with captions from image-text tars, in {views} view(s) each (their sources and "
     "shares are in `recipe.yaml`). Left out of the captions on purpose, to measure unseen words: the words of "
     "`assets/vocabularies/synonyms.yaml`.",
 }
@@ -86,8 +86,8 @@ LIMITS = {
     "things are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling "
     "alone. Things that are small or of the colour of their ground are missed.",
     "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
-    "maps": "It knows the words of its captions (`vocabulary.json`) and the names of ImageNet's classes; other words are "
-    "read as the known words nearest to them. Outlines are soft, small things are missed, parts of people and clothes "
+    "maps": "It knows the words of its captions (`vocabulary.json`) and the names of ImageNet's classes; other words "
+    "are read as the known words nearest to them. Outlines are soft, small things are missed, parts of people and clothes "
     "are told apart poorly, and a word whose rivals are not asked may cover more than its thing.",
     "mixture": "It knows the names of its scenes and the words of its captions (`vocabulary.json`); other words are "
     "read by their spelling alone. Small things are missed. On photographs it finds common things and materials, "

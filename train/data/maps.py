@@ -228,10 +228,10 @@ class MapPairs:
         return random.Random(f"{self.seed}/captions").sample(captions, min(n, len(captions)))
 
     def vocabulary(self, words: Counter) -> list[dict]:
-        """See `train.data.shards.vocabulary_of`; a kind has its wider name as `wider`."""
-        wider = load_kinds().wider
+        """See `train.data.shards.vocabulary_of`; a kind has its wider name as `wider`, a part its bearer."""
+        names = load_kinds().part_of | load_kinds().wider
         entries = vocabulary_of(words, [caption for texts in self.captions for caption in texts])
-        return [entry | ({"wider": wider[entry["text"]]} if entry["text"] in wider else {}) for entry in entries]
+        return [entry | ({"wider": names[entry["text"]]} if entry["text"] in names else {}) for entry in entries]
 
 
 def shares_of(samples: list[Sample], captions: list[list[str]], parts: list[dict]) -> list[tuple[list[int], float]]:
