@@ -36,8 +36,8 @@ class SSegConfig(PreTrainedConfig):
     """Sizes and choices of an `SSegModel`; the defaults are the small size, `SSegConfig(**PAPER)` is the paper's.
 
     Args:
-        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet ...), four feature maps at
-            strides 4, 8, 16, 32; or any feature extractor of timm by its name: {"model_type": "timm_backbone",
+        backbone: a transformers backbone config as a dict with its `model_type` (swin, resnet ...), four feature maps
+            at strides 4, 8, 16, 32; or any feature extractor of timm by its name: {"model_type": "timm_backbone",
             "backbone": NAME, "out_indices": [...], "output_stride": 16 or 32, "freeze_batch_norm_2d": true}.
         fpn_dim: channels of the pixel decoder (a multiple of 32, its GroupNorm has 32 groups).
         hidden_dim: width of the transformer decoder.
@@ -48,9 +48,9 @@ class SSegConfig(PreTrainedConfig):
         mask_feature_levels: pixel decoder levels that are pooled: 4, 8, 16 = strides.
         feature_dropout: share of a mask's features that are left out in training.
         mask_stride: pixels of the picture along a cell of the masks: the stride of the encoder's finest map.
-        text_tower: "transformer" (the paper's), or "words": a text is the mean of its words, each read from a stored
-            word vector of `text_vector_dim` numbers and, for the first `text_learned` of the vocabulary, an embedding
-            of its own (`sseg.word_tower`).
+        text_tower: "transformer" (the paper's), or "words": a text is the mean of its words; the first `text_known` of
+            the vocabulary have an embedding of their own beside a word vector of `text_vector_dim` numbers, the others
+            are read as the `text_neighbours` known words that are nearest to them (`sseg.word_tower`).
         embed_dim: E, the space shared by masks and phrases.
         image_size: longer side in pixels at which the weights see a picture.
         merge_steps: how often regions that mean the same are read together (`sseg.model.merge_alike`), in use, not in
@@ -80,7 +80,8 @@ class SSegConfig(PreTrainedConfig):
     mask_stride: int = 4
     feature_dropout: float = 0.0
     text_tower: str = "transformer"
-    text_learned: int = 0
+    text_known: int = 0
+    text_neighbours: int = 0
     text_vector_dim: int = 0
     text_vocab_size: int = 4096
     text_layers: int = 2

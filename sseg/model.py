@@ -23,15 +23,18 @@ class ImageOutput:
     """What the image tower says of a batch of pictures.
 
     mask_logits: (B, N, h, w), h = H / `mask_stride`; layer_mask_logits: (D, B, N, h, w), one for each decoder layer;
-    mask_embeddings: (B, N, E) of unit length; image_embeddings: (B, E) of unit length, the projection of the mean mask
-    feature (the paper's image vector); pixel_features: (B, C, h, w).
+    mask_features: (B, N, D), what the meaning of each mask is read from; mask_embeddings: (B, N, E) of unit length;
+    image_embeddings: (B, E) of unit length, the projection of the mean mask feature (the paper's image vector);
+    pixel_features: (B, C, h, w). Where meaning was read from kept features of masks, there are neither masks nor pixel
+    features.
     """
 
-    mask_logits: Tensor
-    layer_mask_logits: Tensor
+    mask_logits: Tensor | None
+    layer_mask_logits: Tensor | None
+    mask_features: Tensor
     mask_embeddings: Tensor
     image_embeddings: Tensor
-    pixel_features: Tensor
+    pixel_features: Tensor | None
 
 
 def pool_under_masks(features: Tensor, mask_logits: Tensor) -> Tensor:
@@ -140,21 +143,30 @@ class SSegModel(PreTrainedModel):
         """Normalised pictures (B, 3, H, W), H and W multiples of 32 -> `ImageOutput`."""
         return self.from_maps(self.encoder(pixel_values).feature_maps)
 
+    def mask_features(self, maps: Sequence[Tensor]) -> Tensor:
+        """What the meaning of each mask is read from, of the encoder's maps: (B, N, `feature_dim`)."""
+        return self._masks(maps)[1]
+
     def from_maps(self, maps: Sequence[Tensor]) -> ImageOutput:
         """The encoder's maps (B, C, h, w), fine to coarse -> `ImageOutput`; a frozen encoder's can be kept."""
+        masks, mask_features, features = self._masks(maps)
+        means = self.embed_features(mask_features.mean(1))
+        embeddings = self.embed_features(mask_features)
+        for _ in range(0 if self.training else self.config.merge_steps):
+            areas = masks[-1].sigmoid().sum((2, 3))
+            merged = merge_alike(mask_features, areas, embeddings, self.config.merge_sharpness)
+            embeddings = self.embed_features(merged)
+        return ImageOutput(masks[-1], masks, mask_features, embeddings, means, features)
+
+    def _masks(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Mask logits of all layers (D, B, N, h, w), features of the last one's masks, pixel features."""
         pixels = self.segmenter.pixel_level_module.decoder(list(maps), output_hidden_states=True)
         features = pixels.last_hidden_state  # (B, C, h, w) at `mask_stride`
         decoder = self.segmenter.transformer_module(maps[-1], output_hidden_states=True, return_dict=True)
         queries = torch.stack(decoder.hidden_states[1:])  # (D, B, N, hidden), the first entry is the empty input
         masks = torch.einsum("dbnc,bchw->dbnhw", self.mask_embedder(queries), features)
         mask_features = self.read_masks(masks[-1], queries[-1], maps, pixels.hidden_states)
-        means = F.normalize(self.image_projection(mask_features.mean(1)).float(), dim=-1)
-        embeddings = F.normalize(self.image_projection(mask_features).float(), dim=-1)
-        for _ in range(0 if self.training else self.config.merge_steps):
-            areas = masks[-1].sigmoid().sum((2, 3))
-            merged = merge_alike(mask_features, areas, embeddings, self.config.merge_sharpness)
-            embeddings = F.normalize(self.image_projection(merged).float(), dim=-1)
-        return ImageOutput(masks[-1], masks, embeddings, means, features)
+        return masks, mask_features, features
 
     def read_masks(self, masks: Tensor, queries: Tensor, maps: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
         """What the meaning of each mask is read from: (B, N, `feature_dim`).
@@ -171,10 +183,14 @@ class SSegModel(PreTrainedModel):
             width = self.config.mask_stride * levels[-1].shape[-1]  # of the picture
             by_stride = {round(width / level.shape[-1]): level for level in levels}
             features += [pool_under_masks(by_stride[s], masks) for s in self.config.mask_feature_levels]
-        features = torch.cat(features, dim=-1)
-        if kind != "pooled":
+        return torch.cat(features, dim=-1)
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Mask features (..., `feature_dim`) -> embeddings (..., E) of unit length."""
+        if self.config.mask_feature in ("encoder", "both"):
             features = (features - self.feature_mean) / self.feature_std
-        return F.dropout(features, self.config.feature_dropout, self.training)
+        features = F.dropout(features, self.config.feature_dropout, self.training)
+        return F.normalize(self.image_projection(features).float(), dim=-1)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Token ids and mask (P, L) -> text embeddings (P, E) of unit length, read at the end-of-text token.
@@ -196,15 +212,22 @@ class SSegModel(PreTrainedModel):
     def forward(self, pictures, *texts: tuple[Tensor, Tensor]) -> tuple[ImageOutput, list[Tensor]]:
         """Both towers at once: what a training step needs.
 
-        `pictures`: normalised (B, 3, H, W), or a list of the encoder's maps of them; `texts`: batches of token ids and
-        mask.
+        `pictures`: normalised (B, 3, H, W); a list of the encoder's maps of them; or the features of their masks
+        (B, N, `feature_dim`), whose answer then has no masks. `texts`: batches of token ids and mask.
         """
-        image = self.encode_image(pictures) if isinstance(pictures, Tensor) else self.from_maps(pictures)
+        if not isinstance(pictures, Tensor):
+            image = self.from_maps(pictures)
+        elif pictures.ndim == 4:
+            image = self.encode_image(pictures)
+        else:
+            means = self.embed_features(pictures.mean(1))
+            image = ImageOutput(None, None, pictures, self.embed_features(pictures), means, None)
         return image, [self.encode_text(ids, mask) for ids, mask in texts]
 
 
 def text_tower(config: SSegConfig) -> nn.Module:
     """The text tower that a configuration names."""
     if config.text_tower == "words":
-        return WordTower(config.text_vocab_size, config.text_learned, config.text_vector_dim, config.text_width)
+        sizes = (config.text_vocab_size, config.text_known, config.text_vector_dim, config.text_neighbours)
+        return WordTower(*sizes, config.text_width)
     return CLIPTextModel(config.text_config())

@@ -111,8 +111,8 @@ class Segmenter:
 
     @torch.inference_mode()
     def run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask logits (B, N, h / s, w / s), s = `mask_stride`, and embeddings (B, N, E) of pictures (B, 3, h, w) uint8, sides multiples of
-        32: the model's, evened out where the weights say so."""
+        """Mask logits (B, N, h / s, w / s), s = `mask_stride`, and embeddings (B, N, E) of pictures (B, 3, h, w) uint8,
+        sides multiples of 32: the model's, evened out where the weights say so."""
         config = self.model.config
         pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -178,14 +178,20 @@ class Segmenter:
 
     @cached_property
     def _known_places(self) -> dict[str, list[int]]:
-        """Known text -> places in `_known_texts` of all that mean the same: it, its name and the name's synonyms."""
+        """Known text -> places in `_known_texts` of all that mean the same: it, its name and the name's synonyms, its
+        kinds and its wider name."""
         index = {text: i for i, text in enumerate(self._known_texts)}
+        wider = {word["text"]: word["wider"] for word in self._naming if "wider" in word}
         families: dict[str, set[int]] = {}
         for word in self._naming:
             families.setdefault(word.get("name", word["text"]), set()).add(index[word["text"]])
         places: dict[str, set[int]] = {}
         for word in self._naming:
             places.setdefault(word["text"].casefold(), set()).update(families[word.get("name", word["text"])])
+        for kind, name in wider.items():  # a man is no rival of a person, nor a person of a man
+            places.setdefault(name.casefold(), set()).add(index[kind])
+            if name in index:
+                places[kind.casefold()].add(index[name])
         return {text: sorted(indices) for text, indices in places.items()}
 
     @cached_property
@@ -254,10 +260,11 @@ class Segmenter:
         """
         background = check_background(self.background if background is None else background)
         classes = parse(phrases)
-        texts = [text for one in classes for text in one.synonyms]
+        texts_of = self._with_kinds([one.synonyms for one in classes])
+        texts = [text for one in texts_of for text in one]
         owners = None  # each text is a class
         if len(texts) > len(classes):
-            owners = torch.tensor([i for i, one in enumerate(classes) for _ in one.synonyms], device=self.device)
+            owners = torch.tensor([i for i, one in enumerate(texts_of) for _ in one], device=self.device)
         embeddings = self.embed(texts)
         logits, nearest = inference.class_logits(encoded.mask_embeddings, embeddings, self.model.scale, owners)
         if competitors:
@@ -277,6 +284,22 @@ class Segmenter:
             coarse_scores=inference.combine_scores(weights, probabilities),
             words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
         )
+
+    def _with_kinds(self, asked: list[tuple[str, ...]]) -> list[list[str]]:
+        """The texts of each class and their kinds that nobody asked for by name: "person" is also man, woman, boy."""
+        named = {text.casefold() for texts in asked for text in texts}
+        kinds = [[kind for text in texts for kind in self._kinds.get(text.casefold(), ())] for texts in asked]
+        return [[*texts, *(kind for kind in dict.fromkeys(more) if kind not in named)]
+                for texts, more in zip(asked, kinds, strict=True)]  # fmt: skip
+
+    @cached_property
+    def _kinds(self) -> dict[str, list[str]]:
+        """Known text -> its known kinds and parts (entries of vocabulary.json with "wider")."""
+        kinds: dict[str, list[str]] = {}
+        for word in self._naming:
+            if "wider" in word:
+                kinds.setdefault(word["wider"].casefold(), []).append(word["text"])
+        return kinds
 
     def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""

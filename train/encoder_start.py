@@ -26,15 +26,19 @@ def start_encoder(encoder: nn.Module, name: str, start: str) -> None:
     Raises:
         SSegError: an unknown kind, nothing of that name, or tensors that do not fit.
     """
+    tensors, own = tensors_of(start, name), encoder._backbone.state_dict()
+    for key, tensor in own.items():
+        if key not in tensors or tensors[key].shape != tensor.shape:
+            raise SSegError(f"The weights {start} do not fit {name}, {key} is not the same: name their own encoder.")
+    encoder._backbone.load_state_dict({key: tensors[key] for key in own})
+
+
+def tensors_of(start: str, name: str) -> dict[str, Tensor]:
+    """All tensors that `start` names, under the names of timm's model `name`; SSegError as in `start_encoder`."""
     kind, _, where = start.partition(":")
     if kind not in KINDS or not where:
         raise SSegError(f'encoder.start is "{start}": write one of {", ".join(f"{kind}:NAME" for kind in KINDS)}.')
-    tensors = {"package": of_package, "timm": of_timm, "folder": of_folder}[kind](where, name)
-    own = encoder._backbone.state_dict()
-    for key, tensor in own.items():
-        if key not in tensors or tensors[key].shape != tensor.shape:
-            raise SSegError(f"The weights {start} do not fit {name}: {key} is not the same; name the encoder they are of.")
-    encoder._backbone.load_state_dict({key: tensors[key] for key in own})
+    return {"package": of_package, "timm": of_timm, "folder": of_folder}[kind](where, name)
 
 
 def of_package(package: str, name: str) -> dict[str, Tensor]:

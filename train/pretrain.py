@@ -9,6 +9,7 @@ Every batch is a function of (seed, step), so a resumed run repeats an unbroken 
 loaded at any time: `sseg.load("runs/mini")`.
 """
 
+import copy
 import json
 import sys
 import time
@@ -24,19 +25,27 @@ from sseg.checkpoint import load_model, resolve
 from sseg.config import SSegConfig
 from sseg.errors import SSegError
 from sseg.features import source
+from sseg.folding import fold_norms
 from sseg.model import SSegModel
 from sseg.pseudo_masks import pseudo_masks
 from sseg.text import load_tokenizer, tokenize
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.fragments import common, draw, number, numbered, some
+from train.data.held_out import held_out
+from train.data.kinds import with_wider
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
+from train.encoder_start import start_encoder
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
-from train.schedule import learning_rate, stage_at
+from train.schedule import learning_rate, place_in_stage, stage_at
+from train.tags import REGIONS, SURE, Tagger, draw_names, tag_loss
 from train.tokenizer import make_tokenizer
+from train.word_vectors import load_words
+
+STANDARDISED = 500  # photographs whose features give mean and deviation
 
 
 class Run:
@@ -51,17 +60,24 @@ class Run:
         self.total = sum(stage["steps"] for stage in self.stages)
         shapes = recipe["pseudo_masks"]
         self.cell = shapes.get("cell", 4)  # pixels a side of what is clustered in a crop
-        if self.cell % 4 or any(stage["size"] % self.cell for stage in self.stages):
+        if self.cell % 4 or any(stage.get("size", self.cell) % self.cell for stage in self.stages):
             raise SSegError(f"pseudo_masks.cell {self.cell} must be a multiple of 4 that divides the stages' sizes.")
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         self.tokenizer = self.open_tokenizer(resume)
-        self.phrases = common(self.pairs.sample_captions(20_000)) if recipe["loss"].get("rivals") else []
+        self.widen = with_wider if recipe["loss"].get("wider") else lambda phrases: phrases
+        rivals = recipe["loss"].get("rivals")
+        self.phrases = common(self.pairs.sample_captions(20_000), widen=self.widen) if rivals else []
         config = model_config(recipe, self.tokenizer)
         torch.manual_seed(recipe["seed"])
         self.model = SSegModel(config)
-        if recipe["init"] and not resume:
-            start_from(self.model, recipe["init"])
+        if not resume:
+            self.start_model()
+        learn = recipe.get("encoder", {}).get("learn", 1.0)
+        if not learn:
+            freeze(self.model.encoder)
         self.model.to(self.device, memory_format=torch.channels_last)
+        if hasattr(self.pairs, "keep"):
+            self.keep_maps(resume)
         if self.device.type == "cpu":  # plain attention trains a fifth faster here than the fused kernel
             self.model.set_attn_implementation("eager")
         for name, parameter in self.model.named_parameters():
@@ -69,7 +85,8 @@ class Run:
                 parameter.requires_grad_(False)
         self.towers = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.optimizer = make_optimizer(self.model, recipe["optimizer"])
+        self.optimizer = make_optimizer(self.model, recipe["optimizer"], learn)
+        self.tagger = self.make_tagger() if recipe["loss"].get("tags") else None
         self.source = source(shapes["features"], shapes.get("facet"), self.device) if self.pairs.bare else None
         self.mean = torch.tensor(config.pixel_mean, device=self.device).view(1, 3, 1, 1) * 255
         self.std = torch.tensor(config.pixel_std, device=self.device).view(1, 3, 1, 1) * 255
@@ -83,7 +100,40 @@ class Run:
             return load_tokenizer(self.out)
         if self.recipe["init"]:
             return load_tokenizer(resolve(self.recipe["init"]))
+        if "words" in self.recipe["tokenizer"]:
+            return load_words(self.recipe["tokenizer"]["words"])[0]
         return make_tokenizer(self.recipe["tokenizer"], self.pairs.sample_captions(20_000))
+
+    def start_model(self) -> None:
+        """Starting weights of a new run: those of `init`, or the encoder's own past and the words' vectors."""
+        recipe = self.recipe
+        if recipe["init"]:
+            start_from(self.model, recipe["init"])
+            return
+        if "encoder" in recipe:
+            start_encoder(self.model.encoder, recipe["model"]["backbone"]["backbone"], recipe["encoder"]["start"])
+        if self.model.config.text_tower == "words":
+            self.model.text_tower.load_state_dict(load_words(recipe["tokenizer"]["words"])[1], strict=False)
+
+    def keep_maps(self, resume: bool) -> None:
+        """Maps of the frozen encoder for all pairs; of a new run's, the deviation of each feature."""
+        recipe, config = self.recipe, self.model.config
+        if self.recipe["encoder"]["learn"]:
+            raise SSegError("Maps are kept of a frozen encoder alone: set encoder.learn to 0, or data.name to tars.")
+        name = f"{config.backbone['backbone']}, {recipe['encoder']['start']}, {config.backbone.get('output_stride')}"
+        encoder = copy.deepcopy(self.model.encoder)
+        fold_norms(encoder)
+        self.pairs.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
+        if not resume and not recipe["init"] and config.mask_feature in ("encoder", "both"):
+            maps, _ = self.pairs.batch(0, STANDARDISED, self.stages[0])
+            mean, std = standard([one.flatten(2).transpose(1, 2).flatten(0, 1) for one in maps])
+            self.model.feature_mean.copy_(mean)
+            self.model.feature_std.copy_(std)
+
+    def make_tagger(self):
+        """The encoder's own classifier (see `train.tags`)."""
+        name, start = self.recipe["model"]["backbone"]["backbone"], self.recipe["encoder"]["start"]
+        return Tagger(name, start, held_words(self.recipe["data"])).to(self.device)
 
     def stage(self) -> dict:
         """The stage of the curriculum that the current step belongs to."""
@@ -94,36 +144,86 @@ class Run:
         recipe, weights, stage = self.recipe, self.recipe["loss"], self.stage()
         torch.manual_seed(recipe["seed"] * 1_000_003 + self.step)  # dropout, too, is a function of (seed, step)
         seed, batch = self.step * self.world + self.rank, stage["batch"] // self.world
-        pixels, captions = self.pairs.batch(seed, batch, stage)  # uint8 (B, 3, S, S), B texts
+        if "shape" not in learns(stage):
+            self.keep_features()
+        pictures, captions = self.pairs.batch(seed, batch, stage)  # uint8 (B, 3, S, S) or what is kept, B texts
         self.words.update(word for caption in captions for word in words_of(caption))
-        ids = self.pairs.masks(seed, batch, stage)  # (B, h, w)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
-            if self.source:
-                self.mask_bare(ids, pixels, stage["k"], seed)
-            values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-            drawn, owned = draw(captions, weights["phrases_each"], seed) if weights["phrases"] else ([], [])
+            ids = self.pseudo_masks(pictures, seed, batch, stage) if "shape" in learns(stage) else None  # (B, h, w)
+            values = self.values(pictures)
+            wanted = weights["phrases"] and "meaning" in learns(stage)
+            drawn, owned = draw(captions, weights["phrases_each"], seed, self.widen) if wanted else ([], [])
             rivals = some(self.phrases, weights["rivals"], self.step) if self.phrases else []  # alike in all processes
             written = [one for one in (captions, drawn, rivals) if one]
             image, (texts, *phrases) = self.towers(values, *map(self.tokens, written))
 
-        shape = mask_loss(image.layer_mask_logits, ids, stage["k"], weights["focal"])
+        terms, total = {}, 0.0
+        shape = None
+        if "shape" in learns(stage):
+            shape = mask_loss(image.layer_mask_logits, ids, stage["k"], weights["focal"])
+            terms |= {"dice": shape.dice, "focal": shape.focal}
+            total = total + weights["dice"] * shape.dice + weights["focal"] * shape.focal
+        if "meaning" in learns(stage):
+            terms |= self.meaning(image, shape, texts, phrases, drawn, owned, rivals)
+            total = total + sum(weights[name] * terms[name] for name in ("contrastive", "phrases"))
+        if self.tagger and "meaning" in learns(stage):
+            terms["tags"] = self.tags(image, seed)
+            total = total + weights["tags"] * terms["tags"]
+        self.update(total)
+        self.samples += batch * self.world
+        terms = {"loss": total} | terms
+        return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
+
+    def meaning(self, image, shape, texts, phrases, drawn, owned, rivals) -> dict[str, torch.Tensor]:
+        """The contrastive loss, the loss of phrases, and the share of pictures whose caption is found."""
+        weights = self.recipe["loss"]
         regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
         counted = gather(matched(shape.queries, regions.shape[1]).float()) if weights["queries"] == "matched" else None
         similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"], counted)
-        meaning = contrastive_loss(similarity, self.model.scale)
-        naming = torch.zeros_like(meaning)
+        contrastive = contrastive_loss(similarity, self.model.scale)
+        naming = torch.zeros_like(contrastive)
         if drawn:
             numbers = [gather(n.to(self.device)) for n in numbered(drawn, owned)]
             known = phrases[1][~torch.isin(number(rivals).to(self.device), numbers[0])] if rivals else None
             naming = phrase_loss(regions, gather(phrases[0]), *numbers, self.model.scale, counted, known)
-        loss = weights["dice"] * shape.dice + weights["focal"] * shape.focal + weights["contrastive"] * meaning
-        loss = loss + weights["phrases"] * naming
-        self.update(loss)
-        self.samples += len(similarity)
         hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
-        terms = {"loss": loss, "dice": shape.dice, "focal": shape.focal, "contrastive": meaning, "phrases": naming}
-        terms["retrieval"] = hit
-        return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
+        return {"contrastive": contrastive, "phrases": naming, "retrieval": hit}
+
+    def tags(self, image, seed: int) -> torch.Tensor:
+        """The loss of `train.tags` on some regions of each picture."""
+        each = torch.rand(image.mask_features.shape[:2], device=self.device).argsort(1)[:, :REGIONS]  # (B, r)
+        rows = torch.arange(len(each), device=self.device)[:, None]
+        probabilities = self.tagger(image.mask_features[rows, each].flatten(0, 1).detach())
+        classes, names = draw_names(self.tagger, probabilities.argmax(1)[probabilities.amax(1) > SURE], seed)
+        names, wider = (self.model.encode_text(*self.tokens(texts)) for texts in (names, self.tagger.wider))
+        regions = image.mask_embeddings[rows, each].flatten(0, 1)
+        return tag_loss(regions, probabilities, names, classes.to(self.device), wider, self.tagger.table,
+                        self.model.scale)  # fmt: skip
+
+    def keep_features(self) -> None:
+        """From the first step that learns meaning alone on, batches hold the features of the masks, which stay as they
+        are on average."""
+        if self.pairs.features is None:
+            self.model.load_state_dict(self.average)
+            self.model.eval()
+            self.pairs.keep_features(self.model, self.out / "features.npy")
+            self.model.train()
+
+    def pseudo_masks(self, pictures, seed: int, batch: int, stage: dict) -> torch.Tensor:
+        """Pseudo-masks of the batch at the masks' resolution: ids (B, h, w) int64."""
+        ids = self.pairs.masks(seed, batch, stage)
+        if self.source:
+            self.mask_bare(ids, pictures, stage["k"], seed)
+        if isinstance(pictures, list):  # clusters are as coarse as the coarsest map
+            finer = pictures[0].shape[-1] // ids.shape[-1]
+            ids = ids.repeat_interleave(finer, 1).repeat_interleave(finer, 2)
+        return ids
+
+    def values(self, pictures):
+        """What the model takes: normalised pixels, or what is kept of pictures as it is."""
+        if isinstance(pictures, list) or pictures.ndim == 3:
+            return pictures
+        return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def mask_bare(self, ids: torch.Tensor, pixels: torch.Tensor, k: int, seed: int) -> None:
         """Write the pseudo-masks of the crops that came without into ids (B, h, w)."""
@@ -146,9 +246,12 @@ class Run:
     def update(self, loss: torch.Tensor) -> None:
         """AdamW step with clipped gradients, then the running average of the weights."""
         o = self.recipe["optimizer"]
-        rate = learning_rate(self.step, self.total, o["lr"], o["warmup"], o["final_lr"], o["cooldown"])
+        step, total = self.step, self.total
+        if "learns" in self.stage():  # stages that learn other things have a schedule each
+            step, total = place_in_stage(self.stages, self.step)
+        rate = learning_rate(step, total, o["lr"], o["warmup"], o["final_lr"], o["cooldown"])
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), o["clip"])
@@ -186,14 +289,40 @@ class Run:
 
 def model_config(recipe: dict, tokenizer) -> SSegConfig:
     """Sizes of the recipe's `model`; the rest follows from its tokenizer and its last stage."""
-    return SSegConfig(
-        text_vocab_size=len(tokenizer),
-        text_max_length=recipe["tokenizer"]["max_length"],
-        text_pad_token_id=tokenizer.pad_token_id,
-        text_eos_token_id=tokenizer.eos_token_id,
-        image_size=recipe["stages"][-1]["size"],
-        **recipe["model"],
-    )
+    sizes = {
+        "text_vocab_size": len(tokenizer),
+        "text_max_length": recipe["tokenizer"]["max_length"],
+        "text_pad_token_id": tokenizer.pad_token_id,
+        "text_eos_token_id": tokenizer.eos_token_id,
+        "image_size": recipe["stages"][-1].get("size"),
+    }
+    if words := recipe["tokenizer"].get("words"):
+        tensors = load_words(words)[1]
+        known, numbers = tensors["vectors"].shape
+        sizes |= {"text_known": known, "text_vector_dim": numbers, "text_neighbours": tensors["nearest"].shape[1]}
+    return SSegConfig(**sizes | recipe["model"])
+
+
+def learns(stage: dict) -> tuple[str, ...]:
+    """What a stage of the curriculum learns: "shape" (masks), "meaning", or both."""
+    return tuple(stage.get("learns", ("shape", "meaning")))
+
+
+def freeze(encoder: torch.nn.Module) -> None:
+    """No gradient, and its norms as in use for good."""
+    encoder.requires_grad_(False).eval()
+    encoder.train = lambda mode=True: encoder
+
+
+def standard(levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of each feature over cells: levels (cells, C) each -> two (sum of C,)."""
+    means = torch.cat([level.mean(0) for level in levels])
+    return means, torch.cat([level.std(0) for level in levels]).clamp(min=1e-4)
+
+
+def held_words(recipe: dict) -> set[str]:
+    """Words that captions go without, by the recipe's `data.held_out` (a file, or nothing)."""
+    return held_out(recipe["held_out"]) if recipe.get("held_out") else set()
 
 
 def start_from(model: SSegModel, weights: str) -> None:
@@ -224,18 +353,24 @@ def words_of(caption: str) -> list[str]:
     return [word for word in (w.strip(".,!?:;\"'()#").lower() for w in caption.split()) if word]
 
 
-def make_optimizer(model: SSegModel, recipe: dict) -> torch.optim.AdamW:
-    """AdamW; no decay on biases, norms, embeddings of queries and the temperature."""
-    decay = [p for n, p in model.named_parameters() if p.ndim > 1 and "queries_embedder" not in n]
-    plain = [p for n, p in model.named_parameters() if p.ndim <= 1 or "queries_embedder" in n]
-    groups = [{"params": decay, "weight_decay": recipe["weight_decay"]}, {"params": plain, "weight_decay": 0.0}]
+def make_optimizer(model: SSegModel, recipe: dict, learn: float = 1.0) -> torch.optim.AdamW:
+    """AdamW; no decay on biases, norms, embeddings of queries, temperature; the encoder at `learn` of the rate."""
+    encoder = {id(p) for p in model.encoder.parameters()} if learn != 1.0 else set()
+    groups: dict[tuple[float, float], list] = {}
+    for name, parameter in model.named_parameters():
+        plain = parameter.ndim <= 1 or "queries_embedder" in name
+        share = learn if id(parameter) in encoder else 1.0
+        if share:
+            groups.setdefault((0.0 if plain else recipe["weight_decay"], share), []).append(parameter)
+    groups = [{"params": some, "weight_decay": decay, "share": share} for (decay, share), some in groups.items()]
     return torch.optim.AdamW(groups, lr=recipe["lr"], betas=tuple(recipe["betas"]))
 
 
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
     left = (run.total - run.step) * record["seconds_per_step"] / 60
-    terms = "  ".join(f"{name} {record[name]:.3f}" for name in ("dice", "focal", "contrastive", "phrases", "retrieval"))
+    shown = ("dice", "focal", "contrastive", "phrases", "tags", "retrieval")
+    terms = "  ".join(f"{name} {record[name]:.3f}" for name in shown if name in record)
     rate = f"{record['images_per_second']:.0f} images/s  {left:.0f} min left"
     print(f"step {run.step}/{run.total}  {terms}  {rate}", file=sys.stderr, flush=True)
 
@@ -263,7 +398,7 @@ def train(run: Run) -> None:
         run.seconds += elapsed
         record = {name: round(float(value) / steps, 5) for name, value in sums.items()}
         record |= {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
-        record |= {"seconds_per_step": elapsed / steps, "size": run.stage()["size"]}
+        record |= {"seconds_per_step": elapsed / steps, "size": run.stage().get("size")}
         record["images_per_second"] = round(steps * run.stage()["batch"] / elapsed, 1)
         log.append(run.out, record)
         progress(run, record)

@@ -37,7 +37,7 @@ tags: [open-vocabulary, semantic-segmentation, s-seg]
 
 # {name}
 
-S-Seg weights: a picture and any words in, a labelled picture out. Trained from pictures and captions alone, with
+S-Seg weights: a picture and any words in, a labelled picture out. {seen}Trained from pictures and captions, with
 pseudo-masks for shape (K-Means over the features {features}) and image-text contrastive losses for meaning
 (on {texts}); no human masks, no CLIP. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation"
 (arXiv 2401.12217); this is an independent implementation.
@@ -75,12 +75,20 @@ DATA = {
     "stickers": "Rendered scenes: {things} named stickers (drawn from the Noto Color Emoji font) on {materials} "
     "procedural materials, with captions written by rules.",
     "tars": "Photographs with captions from image-text tars.",
+    "maps": "{photographs} photographs with captions from image-text tars, in {views} view(s) each (their sources and "
+    "shares are in `recipe.yaml`). Left out of the captions on purpose, to measure unseen words: the words of "
+    "`assets/vocabularies/synonyms.yaml`.",
 }
+SEEN = """Its image encoder ({encoder}, {learned}) has seen ImageNet's class labels, and {tags}; what
+its words mean starts from word vectors that have seen texts alone (among them captions, without their pictures). """
 LIMITS = {
     "stickers": "It has never seen a photograph: there it answers mostly by colour and texture, and its names for "
     "things are guesses. It knows the names and synonyms in `vocabulary.json`; other words are read by their spelling "
     "alone. Things that are small or of the colour of their ground are missed.",
     "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
+    "maps": "It knows the words of its captions (`vocabulary.json`) and the names of ImageNet's classes; other words "
+    "are read as the known words nearest to them. Outlines are soft, small things are missed, parts of people and clothes "
+    "are told apart poorly, and a word whose rivals are not asked may cover more than its thing.",
     "mixture": "It knows the names of its scenes and the words of its captions (`vocabulary.json`); other words are "
     "read by their spelling alone. Small things are missed. On photographs it finds common things and materials, "
     "roughly; rare ones it guesses.",
@@ -91,9 +99,11 @@ def draw_curve(steps: list[dict], path: Path) -> None:
     """Loss terms and retrieval over the samples seen; a dotted line where the picture size changes."""
     figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, layout="constrained")
     samples = [step["samples"] / 1000 for step in steps]
-    changes = [(x, b["size"]) for x, a, b in zip(samples[1:], steps, steps[1:], strict=False) if a["size"] != b["size"]]
+    pairs = zip(samples[1:], steps, steps[1:], strict=False)
+    changes = [(x, b["size"]) for x, a, b in pairs if a["size"] != b["size"]]
     for axis, (term, title) in zip(axes.flat, TERMS.items(), strict=True):
-        axis.plot(samples, [step[term] for step in steps], color="#2563a8", linewidth=1)
+        has = [i for i, step in enumerate(steps) if term in step]  # a stage may learn shape or meaning alone
+        axis.plot([samples[i] for i in has], [steps[i][term] for i in has], color="#2563a8", linewidth=1)
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.3)
         for x, size in changes:
@@ -127,8 +137,12 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     counts = {f"{kind}s": sum(p["kind"] == kind and "name" not in p for p in phrases) for kind in ("thing", "material")}
     parts = recipe["data"].get("parts", [recipe["data"]])  # those of a mixture
     shapes = [recipe["pseudo_masks"], *(part["pseudo_masks"] for part in parts if "pseudo_masks" in part)]
+    listing = run / "maps.json"
+    if listing.is_file():
+        counts |= {"photographs": f"{len(json.loads(listing.read_text())['keys']):,}", "views": recipe["data"]["views"]}
     return CARD.format(
         name=name,
+        seen=seen(recipe),
         features=" and ".join(dict.fromkeys(f'"{shape["features"]}"' for shape in shapes)),
         texts="captions and their single phrases" if recipe["loss"]["phrases"] else "captions",
         data="\n\n".join(dict.fromkeys(DATA[part["name"]].format(**counts) for part in parts)),
@@ -138,6 +152,16 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
         results=results_table(results) if results else "Not evaluated yet.",
         **log.facts(run, recipe),
     )
+
+
+def seen(recipe: dict) -> str:
+    """What the weights have seen before this run, for the first lines of a card."""
+    if "encoder" not in recipe:
+        return ""
+    learn = recipe["encoder"]["learn"]
+    learned = f"learning at {learn:g} of the rate" if learn else "frozen"
+    tags = "its own classes served as further captions of regions (tags)" if recipe["loss"].get("tags") else "no more"
+    return SEEN.format(encoder=recipe["model"]["backbone"]["backbone"], learned=learned, tags=tags)
 
 
 def publish(run: Path, target: Path, name: str, results: list[dict]) -> None:

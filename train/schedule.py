@@ -22,3 +22,12 @@ def stage_at(stages: list[dict], step: int) -> dict:
             return stage
         step -= stage["steps"]
     return stages[-1]
+
+
+def place_in_stage(stages: list[dict], step: int) -> tuple[int, int]:
+    """How many steps of its stage come before a step, and how many the stage has."""
+    for stage in stages:
+        if step < stage["steps"]:
+            return step, stage["steps"]
+        step -= stage["steps"]
+    return stages[-1]["steps"] - 1, stages[-1]["steps"]

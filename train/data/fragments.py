@@ -21,15 +21,16 @@ _BREAKS = frozenset(
 )
 _NUMBERS = frozenset("one two three four five six seven eight nine ten several many few both pair couple".split())
 # Talk about pictures and the day, which names nothing in them.
-_TALK = frozenset(
+TALK = frozenset(
     "photo photos photograph picture pictures image images pic pics snapshot shot view close-up closeup close detail "
     "background foreground stock free download resolution high look looking seen spotted found love today again "
     "new".split()
 )
-_LEADING = _NUMBERS | _TALK | {"of", "s"}
-_TRAILING = _TALK | {"of"}
+_LEADING = _NUMBERS | TALK | {"of", "s"}
+_TRAILING = TALK | {"of"}
 _LONGEST = 4  # words of a phrase
 MOST = 8  # phrases of a caption that count
+WIDEST = 16  # and with the wider names of their words
 _TOKEN = re.compile(r"\w[\w'-]*|[^\s\w]")
 
 
@@ -61,20 +62,21 @@ def _trimmed(words: list[str]) -> str:
     return " ".join(words[:_LONGEST])
 
 
-def draw(captions: list[str], n: int, seed: int) -> tuple[list[str], list[list[str]]]:
+def draw(captions: list[str], n: int, seed: int, widen=lambda phrases: phrases) -> tuple[list[str], list[list[str]]]:
     """For a batch of B captions: B * n phrases, n of each caption in turn, and all phrases of each.
 
-    Drawn without repeating where a caption has enough; a caption without phrases gives itself.
+    Drawn without repeating where a caption has enough; a caption without phrases gives itself. `widen` adds to the
+    phrases of a caption (`train.data.kinds.with_wider`).
     """
     rng = random.Random(seed)
-    every = [(fragments(caption) or [caption.lower()])[:MOST] for caption in captions]
+    every = [widen((fragments(caption) or [caption.lower()])[:MOST])[:WIDEST] for caption in captions]
     chosen = [phrase for own in every for phrase in (rng.sample(own, n) if len(own) >= n else rng.choices(own, k=n))]
     return chosen, every
 
 
-def common(captions: list[str], least: int = 2) -> list[str]:
-    """Phrases that occur at least so often, in the order of the alphabet."""
-    counts = Counter(phrase for caption in captions for phrase in fragments(caption))
+def common(captions: list[str], least: int = 2, widen=lambda phrases: phrases) -> list[str]:
+    """Phrases that occur at least so often, in the order of the alphabet; `widen` as in `draw`."""
+    counts = Counter(phrase for caption in captions for phrase in widen(fragments(caption)))
     return sorted(phrase for phrase, count in counts.items() if count >= least)
 
 
@@ -89,7 +91,7 @@ def number(phrases: list[str]) -> torch.Tensor:
 
 
 def numbered(chosen: list[str], every: list[list[str]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Numbers of the chosen phrases (P,) and of all of each caption (B, MOST), filled up with -1; see `number`."""
+    """Numbers of the chosen phrases (P,) and of all of each caption (B, WIDEST), filled up with -1; see `number`."""
     rows = [[zlib.crc32(phrase.encode()) for phrase in own] for own in every]
-    padded = [row + [-1] * (MOST - len(row)) for row in rows]
+    padded = [row + [-1] * (WIDEST - len(row)) for row in rows]
     return number(chosen), torch.tensor(padded)

@@ -11,10 +11,12 @@ PATH = ASSETS / "vocabularies" / "kinds.yaml"
 
 
 class Kinds(NamedTuple):
-    """of: wider name -> its kinds; wider: kind -> its wider name; classes: wider name -> numbers of ImageNet classes."""
+    """of: wider name -> its kinds; wider: kind -> wider name; part_of: part -> what it is a part of; classes: wider name
+    -> numbers of ImageNet classes."""
 
     of: dict[str, list[str]]
     wider: dict[str, str]
+    part_of: dict[str, str]
     classes: dict[str, list[int]]
 
 
@@ -24,7 +26,8 @@ def load_kinds() -> Kinds:
     content = yaml.safe_load(PATH.read_text(encoding="utf-8"))
     of = {name: words.split() for name, words in content["kinds"].items()}
     wider = {word: name for name, words in of.items() for word in words}
-    return Kinds(of, wider, {name: numbers(text) for name, text in content["classes"].items()})
+    part_of = {word: name for name, words in content["parts"].items() for word in words.split()}
+    return Kinds(of, wider, part_of, {name: numbers(text) for name, text in content["classes"].items()})
 
 
 def numbers(text) -> list[int]:

@@ -4,7 +4,7 @@ A folder holds, for V views (crops) of each of M photographs, the encoder's maps
 the clusters of each view, which the masks learn from:
 
     maps.json                   what made them: encoder, size, tars, and which samples
-    view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0 is the whole photograph squashed to a square
+    view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0: the photograph squashed to a square
     view-0-clusters.npy         (M, h, w) uint8: K-Means of `train.data.map_clusters`, on the coarsest map's cells
     view-0-done-0-of-2.txt      how many batches part 0 of 2 has written: a stopped run goes on there
 """
@@ -15,6 +15,8 @@ import math
 import random
 import sys
 import time
+from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +26,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sseg.errors import SSegError
+from train.data.held_out import without
+from train.data.kinds import load_kinds
 from train.data.map_clusters import cluster
-from train.data.shards import Sample, list_samples
+from train.data.shards import Sample, data_path, list_samples, vocabulary_of
 
 AREA = (0.3, 0.9)  # share of the photograph that a view shows, but for view 0
 STRETCH = 0.3  # a view's logarithm of width / height, against the photograph's, is at most this
@@ -152,32 +156,92 @@ def _announce(kept: Kept, count: int, shapes) -> None:
 
 
 class MapPairs:
-    """Kept maps as a source of training pairs (see `train.data.pairs`): a batch holds maps in the place of pixels."""
+    """Kept maps as a source of training pairs (see `train.data.pairs`): a batch holds maps in the place of pixels.
+
+    Once `keep_features` has run, a batch holds the features of the masks instead: for training meaning alone.
+    """
 
     bare = False
 
-    def __init__(self, kept: Kept, samples: list[Sample], captions: list[list[str]], seed: int, shares: list[tuple]):
-        """`captions` of each sample; `shares`: (rows of samples, share of each batch), see `shares_of`."""
-        self.kept, self.samples, self.captions, self.seed, self.shares = kept, samples, captions, seed, shares
-        levels = len(list(kept.folder.glob("view-0-level-*.npy")))
-        self.levels = [[np.load(kept.file(v, f"level-{i}"), mmap_mode="r") for i in range(levels)]
-                       for v in range(kept.views)]
-        self.clusters = [np.load(kept.file(v, "clusters"), mmap_mode="r") for v in range(kept.views)]
+    def __init__(self, recipe: dict, seed: int, held: set[str]):
+        """`recipe`: the `data` of a recipe (`train/recipes/photos.yaml`); `held`: words that captions go without."""
+        self.seed = seed
+        self.kept = Kept(data_path(recipe["folder"]), recipe["size"], recipe["views"], recipe["clusters"])
+        self.samples = samples_of(data_path(recipe["root"]), recipe.get("only", "*"))
+        self.captions = [[rest for text in sample.captions if (rest := without(text, held))] for sample in self.samples]
+        self.shares = shares_of(self.samples, self.captions, recipe.get("shares") or [{"only": "*", "share": 1.0}])
+        self.features: np.ndarray | None = None  # (V, M, N, D), see `keep_features`
+
+    def keep(self, encoder: nn.Module, name: str, mean, std, part: int = 0, parts: int = 1) -> None:
+        """Make what is missing of the maps (`keep`), and open them."""
+        keep(self.kept, self.samples, encoder, name, mean, std, part, parts)
+        levels, views = range(len(encoder.channels)), range(self.kept.views)
+        self.levels = [[self._open(view, f"level-{i}") for i in levels] for view in views]
+        self.clusters = [self._open(view, "clusters") for view in views]
+
+    def _open(self, view: int, what: str) -> np.ndarray:
+        return np.load(self.kept.file(view, what), mmap_mode="r")
+
+    @torch.inference_mode()
+    def keep_features(self, model, path: Path) -> None:
+        """Features of the model's masks in every view, in `path` (.npy, half precision); made where it is not there."""
+        size = (self.kept.views, len(self.samples), model.config.num_queries, model.feature_dim)
+        if not path.is_file():
+            made = np.lib.format.open_memmap(path.with_suffix(".part.npy"), "w+", np.float16, size)
+            for view in range(self.kept.views):
+                for first in range(0, len(self.samples), AT_ONCE):
+                    maps = [torch.from_numpy(np.array(level[first : first + AT_ONCE])).float()
+                            for level in self.levels[view]]  # fmt: skip
+                    made[view, first : first + AT_ONCE] = model.mask_features(maps).numpy()
+            made.flush()
+            path.with_suffix(".part.npy").replace(path)
+        self.features = np.load(path, mmap_mode="r")
+        if self.features.shape != size:
+            raise SSegError(f"{path} holds features of other masks: take it away, and it is made anew.")
 
     def draw(self, seed: int, n: int) -> list[tuple[int, int]]:
-        """n pairs of (view, row of a photograph), a function of (self.seed, seed)."""
-        rng = random.Random(f"{self.seed}/{seed}")
-        rows, ends, total = [], 0.0, sum(share for _, share in self.shares)
+        """n pairs of (view, row of a photograph) in the order on disk, a function of (self.seed, seed)."""
+        rng, rows, end = random.Random(f"{self.seed}/{seed}"), [], 0.0
         for members, share in self.shares:
-            ends += share / total
-            rows += rng.sample(members, min(round(ends * n) - len(rows), len(members)))
-        return [(rng.randrange(self.kept.views), row) for row in rows]
+            end += share
+            rows += rng.sample(members, min(round(end * n) - len(rows), len(members)))
+        return sorted((rng.randrange(self.kept.views), row) for row in rows)
 
-    def batch(self, seed: int, n: int) -> tuple[list[Tensor], Tensor, list[str]]:
-        """Maps (n, C, h, w) float32 fine to coarse, cluster ids (n, h, w) int64 of the coarsest, and n captions."""
-        drawn = sorted(self.draw(seed, n), key=lambda pair: pair[1])  # in the order on disk
-        maps = [torch.from_numpy(np.stack([self.levels[v][i][row] for v, row in drawn])).float()
-                for i in range(len(self.levels[0]))]
-        ids = torch.from_numpy(np.stack([self.clusters[v][row] for v, row in drawn])).long()
+    def batch(self, seed: int, n: int, stage: dict) -> tuple[list[Tensor] | Tensor, list[str]]:
+        """Maps (n, C, h, w) float32, fine to coarse, or features of masks (n, N, D); and n captions."""
+        drawn = self.draw(seed, n)
         rng = random.Random(f"{self.seed}/{seed}/captions")
-        return maps, ids, [rng.choice(self.captions[row]) for _, row in drawn]
+        captions = [rng.choice(self.captions[row]) for _, row in drawn]
+        if self.features is not None:
+            return torch.from_numpy(np.stack([self.features[pair] for pair in drawn])).float(), captions
+        levels = range(len(self.levels[0]))
+        maps = [torch.from_numpy(np.stack([self.levels[v][i][row] for v, row in drawn])).float() for i in levels]
+        return maps, captions
+
+    def masks(self, seed: int, n: int, stage: dict) -> Tensor:
+        """Clusters of `batch` of the same arguments, cells of the coarsest map: ids (n, h, w) int64."""
+        return torch.from_numpy(np.stack([self.clusters[v][row] for v, row in self.draw(seed, n)])).long()
+
+    def sample_captions(self, n: int) -> list[str]:
+        """At most n of all captions."""
+        captions = [caption for texts in self.captions for caption in texts]
+        return random.Random(f"{self.seed}/captions").sample(captions, min(n, len(captions)))
+
+    def vocabulary(self, words: Counter) -> list[dict]:
+        """See `train.data.shards.vocabulary_of`; a kind has its wider name as `wider`, a part its bearer."""
+        names = load_kinds().part_of | load_kinds().wider
+        entries = vocabulary_of(words, [caption for texts in self.captions for caption in texts])
+        return [entry | ({"wider": names[entry["text"]]} if entry["text"] in names else {}) for entry in entries]
+
+
+def shares_of(samples: list[Sample], captions: list[list[str]], parts: list[dict]) -> list[tuple[list[int], float]]:
+    """Rows of the samples whose tar one of the `only` patterns names, and the share of a batch that they have."""
+    total, found = sum(part["share"] for part in parts), []
+    for part in parts:
+        patterns = part["only"].split()
+        rows = [row for row, sample in enumerate(samples)
+                if captions[row] and any(fnmatchcase(sample.tar.stem, one) for one in patterns)]  # fmt: skip
+        if not rows:
+            raise SSegError(f"data.shares names no sample with \"{part['only']}\": write patterns of tars' names.")
+        found.append((rows, part["share"] / total))
+    return found

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,20 +141,22 @@ class TarPairs:
         return random.Random(f"{self.seed}/captions").sample(captions, min(n, len(captions)))
 
     def vocabulary(self, words: Counter) -> list[dict]:
-        """Words with a meaning that occurred at least `RARE` times in the captions seen, the commonest first.
+        """See `vocabulary_of`."""
+        return vocabulary_of(words, [caption for row in self.rows for caption in self.captions[row]])
 
-        kind: "word" for what names something, "other" for what does not stand for a thing (verbs, adjectives). Where
-        captions are lists of words without articles all are "word".
-        """
-        kept = [(word, count) for word, count in words.most_common() if count >= RARE and _has_meaning(word)]
-        named = {word for word, _ in kept if word in self._nouns}
-        if len(named) < 0.1 * len(kept):
-            named = {word for word, _ in kept}
-        return [{"text": word, "count": count, "kind": "word" if word in named else "other"} for word, count in kept]
 
-    @cached_property
-    def _nouns(self) -> set[str]:
-        return nouns(caption for row in self.rows for caption in self.captions[row])
+def vocabulary_of(words: Counter, captions: list[str]) -> list[dict]:
+    """Words with a meaning that occurred at least `RARE` times in the captions seen, the commonest first.
+
+    kind: "word" for what names something, "other" for what does not stand for a thing (verbs, adjectives), by all
+    `captions` of the source. Where captions are lists of words without articles all are "word".
+    """
+    kept = [(word, count) for word, count in words.most_common() if count >= RARE and _has_meaning(word)]
+    naming = nouns(captions)
+    named = {word for word, _ in kept if word in naming}
+    if len(named) < 0.1 * len(kept):
+        named = {word for word, _ in kept}
+    return [{"text": word, "count": count, "kind": "word" if word in named else "other"} for word, count in kept]
 
 
 @lru_cache(maxsize=4)  # a batch asks for each of its items
