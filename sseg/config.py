@@ -59,6 +59,10 @@ class SSegConfig(PreTrainedConfig):
             (`sseg.inference.even_out`); 0: masks stay as the network gives them.
         scales: long sides at which a picture is looked at in use, as shares of `image_size`, the first of them 1;
             `mirrored`: at each also mirrored. Scores are the mean over these views.
+        scale_in_use: share of the learned scale (1 / temperature) that scores have in use: training makes them sharper than
+            they are right.
+        prior: how much of what a phrase fits on average is taken off its logits, 0..1 (`SSegModel.offsets`): words that
+            captions say often fit everything a little. Measured on `prior_regions` masks of training pictures.
         prompt: how a phrase is put to the text tower.
         combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.mask_weights`).
         background: score, 0..1 in hundredths, below which nothing that was asked for is there; chosen on a split that
@@ -96,6 +100,9 @@ class SSegConfig(PreTrainedConfig):
     pixel_mean: list | tuple = (0.485, 0.456, 0.406)
     pixel_std: list | tuple = (0.229, 0.224, 0.225)
     temperature: float = 0.07
+    scale_in_use: float = 1.0
+    prior: float = 0.0
+    prior_regions: int = 0
     prompt: str = "{}"
     combine: str = "soft"
     merge_steps: int = 0

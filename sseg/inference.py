@@ -81,13 +81,17 @@ def mask_weights(mask_logits: Tensor, combine: str = "soft") -> Tensor:
     return weights / weights.sum(0, keepdim=True).clamp(min=1)
 
 
-def class_logits(mask_embeddings: Tensor, text_embeddings: Tensor, scale, groups: Tensor | None = None):
+def class_logits(
+    mask_embeddings: Tensor, text_embeddings: Tensor, scale, groups: Tensor | None = None, offsets: Tensor | float = 0.0
+):
     """Scaled cosines (N, C) of masks and classes, and which text won each: (N, C) index into the T texts.
+
+    `offsets` (T,) are taken off the logits of each text (`SSegModel.offsets`).
 
     `groups` (T,) names each text's class; a class is as near as its nearest synonym, so that synonyms never compete
     with one another in the softmax. Without groups each text is its own class.
     """
-    cosines = mask_embeddings @ text_embeddings.T * scale  # (N, T)
+    cosines = mask_embeddings @ text_embeddings.T * scale - offsets  # (N, T)
     if groups is None:
         return cosines, torch.arange(cosines.shape[1], device=cosines.device).expand_as(cosines)
     classes = int(groups.max()) + 1
@@ -107,8 +111,9 @@ def combine_scores(weights: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def class_scores(
-    weights: Tensor, mask_embeddings: Tensor, text_embeddings: Tensor, scale, groups: Tensor | None = None
-) -> Tensor:
+    weights: Tensor, mask_embeddings: Tensor, text_embeddings: Tensor, scale, groups: Tensor | None = None,
+    offsets: Tensor | float = 0.0,
+) -> Tensor:  # fmt: skip
     """Probability of each class at each pixel: (C, h, w) in [0, 1].
 
     Sum over queries of mask weight x softmax over classes of scale x cosine (paper.md, 9.14).
@@ -116,9 +121,9 @@ def class_scores(
     Args:
         weights: (N, h, w) from `mask_weights`; mask_embeddings: (N, E) and text_embeddings: (T, E), of unit length.
         scale: one over the temperature.
-        groups: see `class_logits`.
+        groups, offsets: see `class_logits`.
     """
-    logits, _ = class_logits(mask_embeddings, text_embeddings, scale, groups)
+    logits, _ = class_logits(mask_embeddings, text_embeddings, scale, groups, offsets)
     return combine_scores(weights, logits.softmax(1))
 
 

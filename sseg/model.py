@@ -112,6 +112,8 @@ class SSegModel(PreTrainedModel):
             self.register_buffer("feature_std", torch.ones(self.feature_dim))
         self.text_tower = text_tower(config)
         self.text_projection = Projector(config.text_width, config.projector_dim, config.embed_dim)
+        if config.prior_regions:  # embeddings of masks of training pictures, see `offsets`
+            self.register_buffer("seen_regions", torch.zeros(config.prior_regions, config.embed_dim))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / config.temperature)))
         # transformers starts queries at deviation 0.02: nearly equal, they learn the same mask for long.
         nn.init.normal_(self.segmenter.transformer_module.queries_embedder.weight)  # as facebookresearch/MaskFormer
@@ -204,6 +206,23 @@ class SSegModel(PreTrainedModel):
         else:
             ends = end_states(self.text_tower, input_ids, attention_mask)
         return F.normalize(self.text_projection(ends).float(), dim=-1)
+
+    def offsets(self, texts: Tensor) -> Tensor:
+        """What is taken off each text's logits in use: (T, E) -> (T,).
+
+        `prior` x the logarithm of the mean of exp(scale x cosine) over masks of training pictures: what "man" fits on
+        average, since every second caption says it. Dividing by it turns "which word is likely here" towards "for
+        which word is this place likely" (an inverted softmax: Smith et al. 2017, arXiv 1702.03859).
+        """
+        if not (self.config.prior and self.config.prior_regions):
+            return texts.new_zeros(len(texts))
+        logits = texts @ self.seen_regions.T * self.use_scale  # (T, R)
+        return self.config.prior * (logits.logsumexp(1) - math.log(logits.shape[1]))
+
+    @property
+    def use_scale(self) -> Tensor:
+        """1 / temperature of scores in use."""
+        return self.scale * self.config.scale_in_use
 
     def save_pretrained(self, *args, **kwargs):
         """As transformers does it, with tensors under the names that this class has (its own renaming left out)."""

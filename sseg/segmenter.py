@@ -94,7 +94,8 @@ class Segmenter:
         weights = [inference.mask_weights(masks, self.combine) / len(views) for masks, _ in views]
         weights = torch.cat([inference.upsample(one, own.shape[1:]) for one in weights])
         embeddings = torch.cat([found for _, found in views])
-        known = embeddings @ self._known_embeddings.T * self.model.scale
+        known, _ = inference.class_logits(embeddings, self._known_embeddings, self.model.use_scale,
+                                          offsets=self.model.offsets(self._known_embeddings))  # fmt: skip
         return Encoded(own, weights, embeddings, known, rgb.shape[:2])
 
     def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
@@ -260,13 +261,15 @@ class Segmenter:
         """
         background = check_background(self.background if background is None else background)
         classes = parse(phrases)
-        texts_of = self._with_kinds([one.synonyms for one in classes])
+        texts_of = self.with_kinds([one.synonyms for one in classes])
         texts = [text for one in texts_of for text in one]
         owners = None  # each text is a class
         if len(texts) > len(classes):
             owners = torch.tensor([i for i, one in enumerate(texts_of) for _ in one], device=self.device)
         embeddings = self.embed(texts)
-        logits, nearest = inference.class_logits(encoded.mask_embeddings, embeddings, self.model.scale, owners)
+        logits, nearest = inference.class_logits(
+            encoded.mask_embeddings, embeddings, self.model.use_scale, owners, self.model.offsets(embeddings)
+        )
         if competitors:
             logits = torch.cat([logits, self._rival_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
         probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
@@ -285,7 +288,7 @@ class Segmenter:
             words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
         )
 
-    def _with_kinds(self, asked: list[tuple[str, ...]]) -> list[list[str]]:
+    def with_kinds(self, asked: list[tuple[str, ...]]) -> list[list[str]]:
         """The texts of each class and their kinds that nobody asked for by name: "person" is also man, woman, boy."""
         named = {text.casefold() for texts in asked for text in texts}
         kinds = [[kind for text in texts for kind in self._kinds.get(text.casefold(), ())] for texts in asked]
@@ -371,7 +374,7 @@ class Segmenter:
             "text_layers": config.text_layers,
             "combine": self.combine,
             "prompt": self.prompt,
-            "temperature": float(1 / self.model.scale),
+            "temperature": float(1 / self.model.use_scale),
             "known_phrases": len(self._known_texts),
             "known_kinds": kinds,
         }

@@ -111,7 +111,7 @@ def contrastive_loss(similarity: Tensor, scale: Tensor) -> Tensor:
 
 def phrase_loss(
     regions: Tensor, texts: Tensor, phrases: Tensor, owned: Tensor, scale: Tensor,
-    counted: Tensor | None = None, rivals: Tensor | None = None,
+    counted: Tensor | None = None, rivals: Tensor | None = None, shares: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Regions and the phrases of captions, each found among the other's: the mean of two negative log likelihoods.
 
@@ -128,6 +128,7 @@ def phrase_loss(
         counted: (B, N) bool, regions to leave out are False.
         rivals: (R, E) of unit length, more phrases that a region might be given, none of them drawn: in use a region
             is told apart from every known phrase, of which a batch holds few.
+        shares: (B, N, P), of each region in both means for each phrase, instead of equal ones (`train.ground`).
     """
     logits = torch.einsum("bne,pe->bnp", regions, texts) * scale
     positive = (owned[:, :, None] == phrases).any(1)  # (B, P)
@@ -138,9 +139,18 @@ def phrase_loss(
     names = logits - compete.logsumexp(2, keepdim=True)  # (B, N, P) log P(phrase | region)
     if counted is not None:
         logits, names = (x.masked_fill(~counted.bool()[..., None], -torch.inf) for x in (logits, names))
+    if shares is not None:
+        shares = shares.clamp(min=1e-9).log()
+        named, found = (names + shares).logsumexp(1), (logits + shares).logsumexp(1)  # (B, P)
+        return _both_ways(named, found, positive, copies)
     regions_each = names.shape[1] if counted is None else counted.sum(1, keepdim=True).clamp(min=1)
     named = names.logsumexp(1) - torch.as_tensor(regions_each, device=names.device).log()  # (B, P)
     found = logits.logsumexp(1)  # (B, P)
+    return _both_ways(named, found, positive, copies)
+
+
+def _both_ways(named: Tensor, found: Tensor, positive: Tensor, copies: Tensor) -> Tensor:
+    """The mean of the two negative log likelihoods of `phrase_loss`; named, found, positive (B, P), copies (P,)."""
     placed = found.masked_fill(~positive, -torch.inf).logsumexp(0) - found.logsumexp(0)  # (P,)
     share = positive / copies
     return -((named * share).sum() / share.sum() + (placed / copies).sum() / (1 / copies).sum()) / 2

@@ -33,10 +33,11 @@ from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.fragments import common, draw, number, numbered, some
 from train.data.held_out import held_out
-from train.data.kinds import with_wider
+from train.data.kinds import load_kinds, with_wider
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
 from train.encoder_start import start_encoder
+from train.ground import for_things, ground_loss, measure, names_surroundings, shares
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
@@ -46,6 +47,7 @@ from train.tokenizer import make_tokenizer
 from train.word_vectors import load_words
 
 STANDARDISED = 500  # photographs whose features give mean and deviation
+BANK, BANK_SEED = 128, 1_000_000_007  # pictures whose masks show what phrases fit on average; a batch of no step
 
 
 class Run:
@@ -105,15 +107,14 @@ class Run:
         return make_tokenizer(self.recipe["tokenizer"], self.pairs.sample_captions(20_000))
 
     def start_model(self) -> None:
-        """Starting weights of a new run: those of `init`, or the encoder's own past and the words' vectors."""
+        """Starting weights of a new run: the encoder's own past and the words' vectors, then those of `init`."""
         recipe = self.recipe
-        if recipe["init"]:
-            start_from(self.model, recipe["init"])
-            return
         if "encoder" in recipe:
             start_encoder(self.model.encoder, recipe["model"]["backbone"]["backbone"], recipe["encoder"]["start"])
         if self.model.config.text_tower == "words":
             self.model.text_tower.load_state_dict(load_words(recipe["tokenizer"]["words"])[1], strict=False)
+        if recipe["init"]:
+            start_from(self.model, recipe["init"], tuple(recipe.get("init_only", [""])))
 
     def keep_maps(self, resume: bool) -> None:
         """Maps of the frozen encoder for all pairs; of a new run's, the deviation of each feature."""
@@ -124,7 +125,7 @@ class Run:
         encoder = copy.deepcopy(self.model.encoder)
         fold_norms(encoder)
         self.pairs.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
-        if not resume and not recipe["init"] and config.mask_feature in ("encoder", "both"):
+        if not resume and not recipe["init"] and config.mask_feature == "encoder":
             maps, _ = self.pairs.batch(0, STANDARDISED, self.stages[0])
             mean, std = standard([one.flatten(2).transpose(1, 2).flatten(0, 1) for one in maps])
             self.model.feature_mean.copy_(mean)
@@ -150,7 +151,7 @@ class Run:
         self.words.update(word for caption in captions for word in words_of(caption))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
             ids = self.pseudo_masks(pictures, seed, batch, stage) if "shape" in learns(stage) else None  # (B, h, w)
-            values = self.values(pictures)
+            values, measured = self.values(pictures)
             wanted = weights["phrases"] and "meaning" in learns(stage)
             drawn, owned = draw(captions, weights["phrases_each"], seed, self.widen) if wanted else ([], [])
             rivals = some(self.phrases, weights["rivals"], self.step) if self.phrases else []  # alike in all processes
@@ -164,8 +165,11 @@ class Run:
             terms |= {"dice": shape.dice, "focal": shape.focal}
             total = total + weights["dice"] * shape.dice + weights["focal"] * shape.focal
         if "meaning" in learns(stage):
-            terms |= self.meaning(image, shape, texts, phrases, drawn, owned, rivals)
-            total = total + sum(weights[name] * terms[name] for name in ("contrastive", "phrases"))
+            if weights.get("ground") and measured is None:
+                measured = measure(image.mask_logits.detach())
+            found = self.meaning(image, shape, texts, phrases, drawn, owned, rivals, measured)
+            terms |= found
+            total = total + sum(weights[name] * found[name] for name in found.keys() & {*weights})
         if self.tagger and "meaning" in learns(stage):
             terms["tags"] = self.tags(image, seed)
             total = total + weights["tags"] * terms["tags"]
@@ -174,20 +178,34 @@ class Run:
         terms = {"loss": total} | terms
         return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
 
-    def meaning(self, image, shape, texts, phrases, drawn, owned, rivals) -> dict[str, torch.Tensor]:
-        """The contrastive loss, the loss of phrases, and the share of pictures whose caption is found."""
-        weights = self.recipe["loss"]
+    def meaning(self, image, shape, texts, phrases, drawn, owned, rivals, measured) -> dict[str, torch.Tensor]:
+        """The losses of captions, phrases and ground, and the share of pictures whose caption is found."""
+        weights, scale = self.recipe["loss"], self.model.scale
         regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
         counted = gather(matched(shape.queries, regions.shape[1]).float()) if weights["queries"] == "matched" else None
+        grounded = weights.get("ground") and drawn
+        if grounded:
+            measured = gather(measured)
+            counted = for_things(measured)
         similarity = region_similarity(regions, texts, weights["pooling"], weights["sharpness"], counted)
-        contrastive = contrastive_loss(similarity, self.model.scale)
-        naming = torch.zeros_like(contrastive)
+        terms = {"contrastive": contrastive_loss(similarity, scale), "phrases": torch.zeros((), device=self.device)}
         if drawn:
             numbers = [gather(n.to(self.device)) for n in numbered(drawn, owned)]
-            known = phrases[1][~torch.isin(number(rivals).to(self.device), numbers[0])] if rivals else None
-            naming = phrase_loss(regions, gather(phrases[0]), *numbers, self.model.scale, counted, known)
+            new = ~torch.isin(number(rivals).to(self.device), numbers[0]) if rivals else None
+            known, named = (phrases[1][new] if rivals else None), gather(phrases[0])
+            each = None
+            if grounded:
+                surround = gather(names_surroundings(drawn).float().to(self.device)).bool()
+                each, counted = shares(measured, surround), None
+                words = self.model.encode_text(*self.tokens(sorted(load_kinds().surroundings)))
+                others = [(named, surround)]
+                if rivals:
+                    others.append((known, names_surroundings(rivals).to(self.device)[new]))
+                texts_of, names = (torch.cat(part) for part in zip(*others, strict=True))
+                terms["ground"] = ground_loss(regions, measured, words, texts_of, names, scale)
+            terms["phrases"] = phrase_loss(regions, named, *numbers, scale, counted, known, each)
         hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
-        return {"contrastive": contrastive, "phrases": naming, "retrieval": hit}
+        return terms | {"retrieval": hit}
 
     def tags(self, image, seed: int) -> torch.Tensor:
         """The loss of `train.tags` on some regions of each picture."""
@@ -220,10 +238,12 @@ class Run:
         return ids
 
     def values(self, pictures):
-        """What the model takes: normalised pixels, or what is kept of pictures as it is."""
-        if isinstance(pictures, list) or pictures.ndim == 3:
-            return pictures
-        return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        """What the model takes, normalised pixels or what is kept of pictures; and measures of kept masks, if any."""
+        if isinstance(pictures, list):
+            return pictures, None
+        if pictures.ndim == 3:
+            return pictures[..., :-2], pictures[..., -2:]
+        return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last), None
 
     def mask_bare(self, ids: torch.Tensor, pixels: torch.Tensor, k: int, seed: int) -> None:
         """Write the pseudo-masks of the crops that came without into ids (B, h, w)."""
@@ -266,6 +286,8 @@ class Run:
 
     def save(self) -> None:
         """State for resuming, and beside it loadable weights (the running average, half precision)."""
+        if self.model.config.prior_regions:
+            self.average["seen_regions"] = self.seen_regions()
         tree = {"model": self.model.state_dict(), "average": self.average}
         tree |= {"optimizer": optimizer_tensors(self.optimizer)}
         tree |= {"step": self.step, "samples": self.samples, "seconds": self.seconds}
@@ -275,6 +297,21 @@ class Run:
         self.tokenizer.save_pretrained(self.out)
         vocabulary = {"phrases": self.pairs.vocabulary(self.words), "words": dict(self.words.most_common())}
         (self.out / "vocabulary.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0))
+
+    @torch.no_grad()
+    def seen_regions(self) -> torch.Tensor:
+        """Embeddings of masks of training pictures by the averaged weights, for `SSegModel.offsets`: (R, E)."""
+        wanted, own = self.model.config.prior_regions, copy.deepcopy(self.model.state_dict())
+        self.model.load_state_dict(self.average)
+        self.model.eval()
+        pictures, _ = self.pairs.batch(BANK_SEED, BANK, self.stage())
+        values, _ = self.values(pictures)
+        image, _ = self.model(values)
+        self.model.load_state_dict(own)
+        self.model.train()
+        every = image.mask_embeddings.flatten(0, 1)
+        chosen = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))[:wanted]
+        return every[chosen.to(every.device).repeat(-(-wanted // len(chosen)))[:wanted]]
 
     def restore(self) -> None:
         """Read the last state of this run's folder."""
@@ -325,8 +362,9 @@ def held_words(recipe: dict) -> set[str]:
     return held_out(recipe["held_out"]) if recipe.get("held_out") else set()
 
 
-def start_from(model: SSegModel, weights: str) -> None:
-    """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes.
+def start_from(model: SSegModel, weights: str, only: tuple[str, ...] = ("",)) -> None:
+    """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes: those whose name
+    begins with one of `only`.
 
     A ResNet may have more blocks a stage than theirs: those that they lack begin as identities (the last norm of a
     residual block at zero, Goyal et al. 2017), so the deeper model starts with the answers of the weights.
@@ -339,11 +377,13 @@ def start_from(model: SSegModel, weights: str) -> None:
     blocks = {name: block for name, block in model.named_modules() if isinstance(block, kinds)}
     added = {name: block for name, block in blocks.items() if f"{name}.layer.0.convolution.weight" not in tensors}
     for name, own in model.state_dict().items():
-        if name.startswith(tuple(f"{block}." for block in added)):
+        if not name.startswith(only):
+            tensors[name] = own
+        elif name.startswith(tuple(f"{block}." for block in added)):
             tensors[name] = own
         elif name not in tensors or tensors[name].shape != own.shape:
             raise SSegError(f"The recipe's model does not fit init: {weights}, {name} is not the same; take its sizes.")
-    model.load_state_dict(tensors)
+    model.load_state_dict({name: tensors[name] for name in model.state_dict()})
     for block in added.values():
         torch.nn.init.zeros_(block.layer[-1].normalization.weight)
 
@@ -369,7 +409,7 @@ def make_optimizer(model: SSegModel, recipe: dict, learn: float = 1.0) -> torch.
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
     left = (run.total - run.step) * record["seconds_per_step"] / 60
-    shown = ("dice", "focal", "contrastive", "phrases", "tags", "retrieval")
+    shown = ("dice", "focal", "contrastive", "phrases", "ground", "tags", "retrieval")
     terms = "  ".join(f"{name} {record[name]:.3f}" for name in shown if name in record)
     rate = f"{record['images_per_second']:.0f} images/s  {left:.0f} min left"
     print(f"step {run.step}/{run.total}  {terms}  {rate}", file=sys.stderr, flush=True)

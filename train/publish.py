@@ -87,8 +87,8 @@ LIMITS = {
     "alone. Things that are small or of the colour of their ground are missed.",
     "tars": "It knows the words of its captions (`vocabulary.json`); rare words are weak, and small things are missed.",
     "maps": "It knows the words of its captions (`vocabulary.json`) and the names of ImageNet's classes; other words "
-    "are read as the known words nearest to them. Outlines are soft, small things are missed, parts of people and clothes "
-    "are told apart poorly, and a word whose rivals are not asked may cover more than its thing.",
+    "are read as the known words nearest to them. Outlines are soft, small things are missed, parts of people and "
+    "clothes are told apart poorly, and a word whose rivals are not asked may cover more than its thing.",
     "mixture": "It knows the names of its scenes and the words of its captions (`vocabulary.json`); other words are "
     "read by their spelling alone. Small things are missed. On photographs it finds common things and materials, "
     "roughly; rare ones it guesses.",

@@ -54,10 +54,11 @@ class Predictor:
     def __init__(self, segmenter, names: list[str], long_side: int | None = None):
         """names: a phrase a class, synonyms joined by `|`."""
         self.segmenter = segmenter
-        synonyms = [parse([name])[0].synonyms for name in names]
+        synonyms = segmenter.with_kinds([parse([name])[0].synonyms for name in names])
         self.texts = segmenter.embed([text for one in synonyms for text in one])  # (T, E)
         owners = [i for i, one in enumerate(synonyms) for _ in one]
         self.owners = torch.tensor(owners, device=self.texts.device)  # (T,) the class of each text
+        self.offsets = segmenter.model.offsets(self.texts)  # (T,)
         self.long_side = long_side or segmenter.long_side
 
     @torch.inference_mode()
@@ -74,8 +75,9 @@ class Predictor:
         place = torch.full((count,), -1, device=self.owners.device)
         place[chosen.to(place.device)] = torch.arange(len(chosen), device=place.device)
         place = place[self.owners]  # (T,) among the chosen
-        scores = inference.class_scores(enc.mask_weights, enc.mask_embeddings, self.texts[place >= 0],
-                                        self.segmenter.model.scale, place[place >= 0])
+        allowed = place >= 0
+        scores = inference.class_scores(enc.mask_weights, enc.mask_embeddings, self.texts[allowed],
+                                        self.segmenter.model.use_scale, place[allowed], self.offsets[allowed])
         best, _ = inference.top_class(scores, image.shape[:2])
         return chosen[best.cpu().long()].numpy().astype(np.int32)
 

@@ -12,12 +12,13 @@ PATH = ASSETS / "vocabularies" / "kinds.yaml"
 
 class Kinds(NamedTuple):
     """of: wider name -> its kinds; wider: kind -> wider name; part_of: part -> what it is a part of; classes: wider name
-    -> numbers of ImageNet classes."""
+    -> numbers of ImageNet classes; surroundings: words for what lies around things."""
 
     of: dict[str, list[str]]
     wider: dict[str, str]
     part_of: dict[str, str]
     classes: dict[str, list[int]]
+    surroundings: frozenset[str]
 
 
 @cache
@@ -27,7 +28,8 @@ def load_kinds() -> Kinds:
     of = {name: words.split() for name, words in content["kinds"].items()}
     wider = {word: name for name, words in of.items() for word in words}
     part_of = {word: name for name, words in content["parts"].items() for word in words.split()}
-    return Kinds(of, wider, part_of, {name: numbers(text) for name, text in content["classes"].items()})
+    classes = {name: numbers(text) for name, text in content["classes"].items()}
+    return Kinds(of, wider, part_of, classes, frozenset(content["surroundings"].split()))
 
 
 def numbers(text) -> list[int]:

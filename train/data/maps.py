@@ -30,6 +30,7 @@ from train.data.held_out import without
 from train.data.kinds import load_kinds
 from train.data.map_clusters import cluster
 from train.data.shards import Sample, data_path, list_samples, vocabulary_of
+from train.ground import measure
 
 AREA = (0.3, 0.9)  # share of the photograph that a view shows, but for view 0
 STRETCH = 0.3  # a view's logarithm of width / height, against the photograph's, is at most this
@@ -170,7 +171,7 @@ class MapPairs:
         self.samples = samples_of(data_path(recipe["root"]), recipe.get("only", "*"))
         self.captions = [[rest for text in sample.captions if (rest := without(text, held))] for sample in self.samples]
         self.shares = shares_of(self.samples, self.captions, recipe.get("shares") or [{"only": "*", "share": 1.0}])
-        self.features: np.ndarray | None = None  # (V, M, N, D), see `keep_features`
+        self.features: np.ndarray | None = None  # (V, M, N, D + 2), see `keep_features`
 
     def keep(self, encoder: nn.Module, name: str, mean, std, part: int = 0, parts: int = 1) -> None:
         """Make what is missing of the maps (`keep`), and open them."""
@@ -184,17 +185,23 @@ class MapPairs:
 
     @torch.inference_mode()
     def keep_features(self, model, path: Path) -> None:
-        """Features of the model's masks in every view, in `path` (.npy, half precision); made where it is not there."""
-        size = (self.kept.views, len(self.samples), model.config.num_queries, model.feature_dim)
+        """Features of the model's masks in every view, and behind them area and border of each (`train.ground.measure`).
+
+        They lie in `path` (.npy, half precision); made where it is not there.
+        """
+        size = (self.kept.views, len(self.samples), model.config.num_queries, model.feature_dim + 2)
         if not path.is_file():
-            made = np.lib.format.open_memmap(path.with_suffix(".part.npy"), "w+", np.float16, size)
+            part = path.with_suffix(".part.npy")
+            made = np.lib.format.open_memmap(part, "w+", np.float16, size)
             for view in range(self.kept.views):
                 for first in range(0, len(self.samples), AT_ONCE):
                     maps = [torch.from_numpy(np.array(level[first : first + AT_ONCE])).float()
                             for level in self.levels[view]]  # fmt: skip
-                    made[view, first : first + AT_ONCE] = model.mask_features(maps).numpy()
+                    out = model.from_maps(maps)
+                    found = torch.cat([out.mask_features, measure(out.mask_logits)], 2)
+                    made[view, first : first + AT_ONCE] = found.numpy()
             made.flush()
-            path.with_suffix(".part.npy").replace(path)
+            part.replace(path)
         self.features = np.load(path, mmap_mode="r")
         if self.features.shape != size:
             raise SSegError(f"{path} holds features of other masks: take it away, and it is made anew.")
@@ -208,7 +215,7 @@ class MapPairs:
         return sorted((rng.randrange(self.kept.views), row) for row in rows)
 
     def batch(self, seed: int, n: int, stage: dict) -> tuple[list[Tensor] | Tensor, list[str]]:
-        """Maps (n, C, h, w) float32, fine to coarse, or features of masks (n, N, D); and n captions."""
+        """Maps (n, C, h, w) float32, fine to coarse, or features and measures of masks (n, N, D + 2); n captions."""
         drawn = self.draw(seed, n)
         rng = random.Random(f"{self.seed}/{seed}/captions")
         captions = [rng.choice(self.captions[row]) for _, row in drawn]
