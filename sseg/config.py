@@ -2,7 +2,7 @@
 
 from transformers import CLIPTextConfig, MaskFormerConfig, PreTrainedConfig
 
-from sseg.segmentation import BACKGROUND, check_background
+from sseg.threshold import BACKGROUND, check_background
 
 # Swin-S, 64 queries, 6 decoder layers, 12 x 256 text transformer with CLIP's vocabulary (paper.md, section 2).
 PAPER = {
@@ -59,8 +59,8 @@ class SSegConfig(PreTrainedConfig):
             (`sseg.inference.even_out`); 0: masks stay as the network gives them.
         scales: long sides at which a picture is looked at in use, as shares of `image_size`, the first of them 1;
             `mirrored`: at each also mirrored. Scores are the mean over these views.
-        scale_in_use: share of the learned scale (1 / temperature) that scores have in use: training makes them sharper than
-            they are right.
+        scale_in_use: share of the learned scale (1 / temperature) that scores have in use: training makes them sharper
+            than they are right.
         prior: how much of what a phrase fits on average is taken off its logits, 0..1 (`SSegModel.offsets`): words that
             captions say often fit everything a little. Measured on `prior_regions` masks of training pictures.
         prompt: how a phrase is put to the text tower.

@@ -10,15 +10,7 @@ from torch import Tensor
 from sseg import images, inference
 from sseg.errors import SSegError
 
-BACKGROUND = 0.15  # of weights that name no threshold of their own; chosen by a sweep (docs/results.md)
 MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
-
-
-def check_background(threshold: float) -> float:
-    """The threshold; SSegError outside 0..1."""
-    if not 0 <= threshold <= 1:
-        raise SSegError(f"The background threshold must lie between 0 and 1, not at {threshold:g}.")
-    return float(threshold)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from sseg import images, inference
 from sseg.features.pixels import PixelFeatures
 from sseg.phrases import content_words, parse, words_of
 from sseg.pseudo_masks import pseudo_masks
-from sseg.segmentation import Segmentation, check_background
+from sseg.segmentation import Segmentation
 from sseg.slips import slips
 from sseg.text import tokenize
+from sseg.threshold import check_background
 
 TOO_CLOSE = 0.8  # cosine above which a known word does not compete with an asked phrase: it means the same
 CACHED_TEXTS = 8192

@@ -17,7 +17,8 @@ from sseg import images, inference
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.phrases import PhraseClass, parse
-from sseg.segmentation import BACKGROUND, Segmentation, check_background
+from sseg.segmentation import Segmentation
+from sseg.threshold import BACKGROUND, check_background
 
 STRIDES = (4, 8, 16, 32)
 POOL_SCALES = (1, 2, 3, 6)

@@ -23,8 +23,8 @@ from sseg.app import examples, failures, main, segment, weights
 from sseg.app.build import build
 from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
 from sseg.app.viewer import HERE, pack_ids
-from sseg.segmentation import BACKGROUND
 from sseg.segmenter import Segmenter
+from sseg.threshold import BACKGROUND
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 import sseg
 from sseg import SSegError, inference
-from sseg.segmentation import BACKGROUND
 from sseg.segmenter import Segmenter
+from sseg.threshold import BACKGROUND
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 import sseg
 from sseg import SSegError, checkpoint, inference
-from sseg.segmentation import BACKGROUND
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
+from sseg.threshold import BACKGROUND
 
 CATEGORIES = ["dog|puppy", "grass", "sky"]
 SMALL = {"name": "small-vit", "width": 16, "depth": 4, "heads": 2, "stem": [8, 8], "out": 8}

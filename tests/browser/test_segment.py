@@ -9,7 +9,7 @@ from PIL import Image
 
 from sseg import checkpoint
 from sseg.app import examples, weights
-from sseg.segmentation import BACKGROUND
+from sseg.threshold import BACKGROUND
 from tests.browser.conftest import OWN_BACKGROUND
 
 pytestmark = pytest.mark.browser

@@ -11,8 +11,10 @@ PATH = ASSETS / "vocabularies" / "kinds.yaml"
 
 
 class Kinds(NamedTuple):
-    """of: wider name -> its kinds; wider: kind -> wider name; part_of: part -> what it is a part of; classes: wider name
-    -> numbers of ImageNet classes; surroundings: words for what lies around things."""
+    """of: wider name -> its kinds; wider: kind -> wider name; part_of: part -> what it is a part of.
+
+    classes: wider name -> numbers of ImageNet classes; surroundings: words for what lies around things.
+    """
 
     of: dict[str, list[str]]
     wider: dict[str, str]

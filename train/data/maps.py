@@ -185,7 +185,7 @@ class MapPairs:
 
     @torch.inference_mode()
     def keep_features(self, model, path: Path) -> None:
-        """Features of the model's masks in every view, and behind them area and border of each (`train.ground.measure`).
+        """Features of the model's masks in every view, behind them area and border of each (`train.ground.measure`).
 
         They lie in `path` (.npy, half precision); made where it is not there.
         """
