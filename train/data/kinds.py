@@ -13,7 +13,8 @@ PATH = ASSETS / "vocabularies" / "kinds.yaml"
 class Kinds(NamedTuple):
     """of: wider name -> its kinds; wider: kind -> wider name; part_of: part -> what it is a part of.
 
-    classes: wider name -> numbers of ImageNet classes; surroundings: words for what lies around things.
+    classes: wider name -> numbers of ImageNet classes; surroundings: words for what lies around things; things: more
+    words for things.
     """
 
     of: dict[str, list[str]]
@@ -21,6 +22,12 @@ class Kinds(NamedTuple):
     part_of: dict[str, str]
     classes: dict[str, list[int]]
     surroundings: frozenset[str]
+    things: frozenset[str]
+
+    @property
+    def naming(self) -> frozenset[str]:
+        """All words that a place of a photograph may be named with."""
+        return self.surroundings | self.things | {*self.of, *self.classes, *self.wider, *self.part_of}
 
 
 @cache
@@ -31,7 +38,8 @@ def load_kinds() -> Kinds:
     wider = {word: name for name, words in of.items() for word in words}
     part_of = {word: name for name, words in content["parts"].items() for word in words.split()}
     classes = {name: numbers(text) for name, text in content["classes"].items()}
-    return Kinds(of, wider, part_of, classes, frozenset(content["surroundings"].split()))
+    return Kinds(of, wider, part_of, classes, frozenset(content["surroundings"].split()),
+                 frozenset(content["things"].split()))  # fmt: skip
 
 
 def numbers(text) -> list[int]:

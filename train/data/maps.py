@@ -235,10 +235,21 @@ class MapPairs:
         return random.Random(f"{self.seed}/captions").sample(captions, min(n, len(captions)))
 
     def vocabulary(self, words: Counter) -> list[dict]:
-        """See `train.data.shards.vocabulary_of`; a kind has its wider name as `wider`, a part its bearer."""
-        names = load_kinds().part_of | load_kinds().wider
+        """Words of the captions seen, and the wider names that tags teach, with count 0.
+
+        kind: "word" for the words that places are named with (`Kinds.naming`), "other" for the rest: "air" or "side"
+        would take pixels from what is asked for. A kind has its wider name as `wider`, a part its bearer.
+        """
+        kinds = load_kinds()
+        names = kinds.part_of | kinds.wider
         entries = vocabulary_of(words, [caption for texts in self.captions for caption in texts])
-        return [entry | ({"wider": names[entry["text"]]} if entry["text"] in names else {}) for entry in entries]
+        seen = {entry["text"] for entry in entries}
+        entries += [{"text": name, "count": 0} for name in kinds.classes if name not in seen]
+        for entry in entries:
+            entry["kind"] = "word" if entry["text"] in kinds.naming else "other"
+            if entry["text"] in names:
+                entry["wider"] = names[entry["text"]]
+        return entries
 
 
 def shares_of(samples: list[Sample], captions: list[list[str]], parts: list[dict]) -> list[tuple[list[int], float]]:
