@@ -59,6 +59,9 @@ class SSegConfig(PreTrainedConfig):
             (`sseg.inference.even_out`); 0: masks stay as the network gives them.
         scales: long sides at which a picture is looked at in use, as shares of `image_size`, the first of them 1;
             `mirrored`: at each also mirrored. Scores are the mean over these views.
+        region_clusters: K: regions are K-Means clusters of the encoder's maps (`sseg.map_clusters`), the very pseudo-masks,
+            instead of the masks that MaskFormer learned from them; 0: the masks. Behind a frozen encoder of photographs
+            clusters are named better (docs/results.md).
         scale_in_use: share of the learned scale (1 / temperature) that scores have in use: training makes them sharper
             than they are right.
         prior: how much of what a phrase fits on average is taken off its logits, 0..1 (`SSegModel.offsets`): words that
@@ -100,6 +103,7 @@ class SSegConfig(PreTrainedConfig):
     pixel_mean: list | tuple = (0.485, 0.456, 0.406)
     pixel_std: list | tuple = (0.229, 0.224, 0.225)
     temperature: float = 0.07
+    region_clusters: int = 0
     scale_in_use: float = 1.0
     prior: float = 0.0
     prior_regions: int = 0

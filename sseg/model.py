@@ -15,7 +15,10 @@ from transformers import CLIPTextModel, MaskFormerModel, PreTrainedModel
 from transformers.models.maskformer.modeling_maskformer import MaskformerMLPPredictionHead
 
 from sseg.config import SSegConfig
+from sseg.map_clusters import cluster
 from sseg.word_tower import WordTower
+
+SURE = 30.0  # logit of a cell in its cluster
 
 
 @dataclass
@@ -134,6 +137,11 @@ class SSegModel(PreTrainedModel):
         return self.segmenter.pixel_level_module.encoder
 
     @property
+    def regions(self) -> int:
+        """N, regions of a picture."""
+        return self.config.region_clusters or self.config.num_queries
+
+    @property
     def feature_dim(self) -> int:
         """Numbers that a mask's meaning is read from."""
         of_decoder = self.config.fpn_dim * len(self.config.mask_feature_levels)
@@ -151,7 +159,7 @@ class SSegModel(PreTrainedModel):
 
     def from_maps(self, maps: Sequence[Tensor]) -> ImageOutput:
         """The encoder's maps (B, C, h, w), fine to coarse -> `ImageOutput`; a frozen encoder's can be kept."""
-        masks, mask_features, features = self._masks(maps)
+        masks, mask_features, features = self._clusters(maps) if self.config.region_clusters else self._masks(maps)
         means = self.embed_features(mask_features.mean(1))
         embeddings = self.embed_features(mask_features)
         for _ in range(0 if self.training else self.config.merge_steps):
@@ -159,6 +167,15 @@ class SSegModel(PreTrainedModel):
             merged = merge_alike(mask_features, areas, embeddings, self.config.merge_sharpness)
             embeddings = self.embed_features(merged)
         return ImageOutput(masks[-1], masks, mask_features, embeddings, means, features)
+
+    def _clusters(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_masks`, with K-Means clusters of the maps as masks: logits of `SURE` in the cluster, else of -`SURE`."""
+        k = min(self.config.region_clusters, maps[-2].shape[2] * maps[-2].shape[3])  # a tiny picture has fewer cells
+        ids = cluster(maps, k, seeds=0).long()  # (B, h, w)
+        masks = (2.0 * F.one_hot(ids, k).permute(0, 3, 1, 2) - 1) * SURE
+        sized = [F.interpolate(masks, one.shape[2:]) if one.shape[2:] != masks.shape[2:] else masks for one in maps]
+        features = [pool_under_masks(one, mask) for one, mask in zip(maps, sized, strict=True)]
+        return masks[None], torch.cat(features, dim=-1), maps[0]
 
     def _masks(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Mask logits of all layers (D, B, N, h, w), features of the last one's masks, pixel features."""

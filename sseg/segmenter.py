@@ -136,11 +136,11 @@ class Segmenter:
         scale = min(fine / short, MAX_WINDOWS_SIDE * window / long)
         size = tuple(max(window, round(edge * scale / inference.STRIDE) * inference.STRIDE) for edge in rgb.shape[:2])
         pixels = inference.resize(rgb, size, self.device)
-        corners = inference.windows(*size, window)
+        corners = inference.windows(*size, window, inference.STRIDE)  # whole cells of any encoder
         crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
         runs = [self.run(batch) for batch in crops.split(WINDOW_BATCH)]
         masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))
-        return inference.assemble(masks, corners, size), embeddings.flatten(0, 1)
+        return inference.assemble(masks, corners, size, window // masks.shape[-1]), embeddings.flatten(0, 1)
 
     # ---- texts ---------------------------------------------------------------------------------------------------
     @torch.inference_mode()

@@ -5,7 +5,7 @@ the clusters of each view, which the masks learn from:
 
     maps.json                   what made them: encoder, size, tars, and which samples
     view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0: the photograph squashed to a square
-    view-0-clusters.npy         (M, h, w) uint8: K-Means of `train.data.map_clusters`, on the coarsest map's cells
+    view-0-clusters.npy         (M, h, w) uint8: K-Means of `sseg.map_clusters`, on the coarsest map's cells
     view-0-done-0-of-2.txt      how many batches part 0 of 2 has written: a stopped run goes on there
 """
 
@@ -26,9 +26,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sseg.errors import SSegError
+from sseg.map_clusters import cluster
 from train.data.held_out import without
 from train.data.kinds import load_kinds
-from train.data.map_clusters import cluster
 from train.data.shards import Sample, data_path, list_samples, vocabulary_of
 from train.ground import measure
 
@@ -189,7 +189,7 @@ class MapPairs:
 
         They lie in `path` (.npy, half precision); made where it is not there.
         """
-        size = (self.kept.views, len(self.samples), model.config.num_queries, model.feature_dim + 2)
+        size = (self.kept.views, len(self.samples), model.regions, model.feature_dim + 2)
         if not path.is_file():
             part = path.with_suffix(".part.npy")
             made = np.lib.format.open_memmap(part, "w+", np.float16, size)
