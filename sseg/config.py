@@ -59,9 +59,9 @@ class SSegConfig(PreTrainedConfig):
             (`sseg.inference.even_out`); 0: masks stay as the network gives them.
         scales: long sides at which a picture is looked at in use, as shares of `image_size`, the first of them 1;
             `mirrored`: at each also mirrored. Scores are the mean over these views.
-        region_clusters: K: regions are K-Means clusters of the encoder's maps (`sseg.map_clusters`), the very pseudo-masks,
-            instead of the masks that MaskFormer learned from them; 0: the masks. Behind a frozen encoder of photographs
-            clusters are named better (docs/results.md).
+        region_clusters: K: regions are K-Means clusters of the encoder's maps (`sseg.map_clusters`), the pseudo-masks
+            themselves, instead of the masks that MaskFormer learned from them; 0: the masks. Behind a frozen encoder,
+            on photographs, clusters are named better (docs/results.md).
         scale_in_use: share of the learned scale (1 / temperature) that scores have in use: training makes them sharper
             than they are right.
         prior: how much of what a phrase fits on average is taken off its logits, 0..1 (`SSegModel.offsets`): words that
