@@ -37,7 +37,7 @@ def prepare(image: np.ndarray, size: tuple[int, int], mean, std, device="cpu") -
 
 
 def windows(height: int, width: int, side: int, cell: int = 4) -> list[tuple[int, int]]:
-    """Top-left corners, multiples of `cell`, of square windows that cover a picture and overlap by half (GroupViT's)."""
+    """Top-left corners, multiples of `cell`, of square windows that cover a picture and overlap by half."""
 
     def starts(length):
         count = -(-max(length - side, 0) // (side // 2)) + 1
