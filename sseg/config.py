@@ -57,6 +57,8 @@ class SSegConfig(PreTrainedConfig):
             training; 0: each region by itself. `merge_sharpness`: how alike they have to be.
         refine_clusters: K of the clusters of colour and place that masks are evened out over, in use
             (`sseg.inference.even_out`); 0: masks stay as the network gives them.
+        outlines: whether masks, in use, follow the picture's colours at four times their resolution
+            (`sseg.outlines.soft_follow`).
         scales: long sides at which a picture is looked at in use, as shares of `image_size`, the first of them 1;
             `mirrored`: at each also mirrored. Scores are the mean over these views.
         region_clusters: K: regions are K-Means clusters of the encoder's maps (`sseg.map_clusters`), the pseudo-masks
@@ -112,6 +114,7 @@ class SSegConfig(PreTrainedConfig):
     merge_steps: int = 0
     merge_sharpness: float = 15.0
     refine_clusters: int = 0
+    outlines: bool = False
     scales: list | tuple = (1.0,)
     mirrored: bool = False
     background: float = BACKGROUND

@@ -30,22 +30,31 @@ def follow(ids: Tensor, colours: Tensor) -> Tensor:
     """
     shades = colours.float() / 255
     means = F.avg_pool2d(shades, FINE)  # (3, h, w)
-    found = [_follow(one, means, shades) for one in ids.reshape(-1, *ids.shape[-2:])]
+    every = [F.one_hot(one).permute(2, 0, 1).float() for one in ids.reshape(-1, *ids.shape[-2:])]  # (k, h, w) each
+    found = [_guided(masks, means, shades).argmax(0) for masks in every]
     return torch.stack(found).view(*ids.shape[:-2], *shades.shape[1:])
 
 
-def _follow(ids: Tensor, means: Tensor, colours: Tensor) -> Tensor:
-    masks = F.one_hot(ids).permute(2, 0, 1).float()  # (k, h, w)
+@torch.no_grad()
+def soft_follow(masks: Tensor, colours: Tensor) -> Tensor:
+    """As `follow`, of soft masks (k, h, w) in 0..1 -> (k, FINE * h, FINE * w) in 0..1, at most 1 in sum."""
+    shades = colours.float() / 255
+    found = _guided(masks, F.avg_pool2d(shades, FINE), shades).clamp(0, 1)
+    return found / found.sum(0).clamp(min=1)
+
+
+def _guided(masks: Tensor, means: Tensor, colours: Tensor) -> Tensor:
+    """Masks (k, h, w) guided by colours (3, FINE * h, FINE * w), of cell means (3, h, w): values at the finer grid."""
     mean, mask = _window(means), _window(masks)
     variance = _window(means[:, None] * means[None]) - mean[:, None] * mean[None]  # (3, 3, h, w)
     covariance = _window(means[:, None] * masks[None]) - mean[:, None] * mask[None]  # (3, k, h, w)
-    flat = SHARPNESS * torch.eye(3, device=ids.device)
+    flat = SHARPNESS * torch.eye(3, device=masks.device)
     slopes = torch.linalg.solve(variance.permute(2, 3, 0, 1) + flat, covariance.permute(2, 3, 0, 1))  # (h, w, 3, k)
     slopes = slopes.permute(2, 3, 0, 1)  # (3, k, h, w)
     offsets = mask - (slopes * mean[:, None]).sum(0)
     lines = _window(torch.cat([slopes, offsets[None]]))  # (4, k, h, w)
     lines = F.interpolate(lines, colours.shape[-2:], mode="bilinear", align_corners=False)
-    return ((lines[:3] * colours[:, None]).sum(0) + lines[3]).argmax(0)
+    return (lines[:3] * colours[:, None]).sum(0) + lines[3]
 
 
 def _window(planes: Tensor) -> Tensor:

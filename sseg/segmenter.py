@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sseg import images, inference
 from sseg.features.pixels import PixelFeatures
+from sseg.outlines import colours, soft_follow
 from sseg.phrases import content_words, parse, words_of
 from sseg.pseudo_masks import pseudo_masks
 from sseg.segmentation import Segmentation
@@ -122,7 +123,12 @@ class Segmenter:
         return self.refined(pixels, out.mask_logits.float()), out.mask_embeddings.float()
 
     def refined(self, pixels: Tensor, masks: Tensor) -> Tensor:
-        """Mask logits (B, N, h, w) of these pictures evened out over their clusters, where the weights say so."""
+        """Mask logits (B, N, h, w) of these pictures made finer, where the weights say so: evened out over clusters of
+        colour, or following the picture's colours, then at a multiple of h and w."""
+        if self.model.config.outlines:
+            fine = [soft_follow(one.sigmoid(), colours(picture, masks.shape[2:]))
+                    for one, picture in zip(masks, pixels, strict=True)]  # fmt: skip
+            return torch.logit(torch.stack(fine), eps=1e-4)
         k = self.model.config.refine_clusters
         if not k:
             return masks
