@@ -136,11 +136,12 @@ class Segmenter:
         scale = min(fine / short, MAX_WINDOWS_SIDE * window / long)
         size = tuple(max(window, round(edge * scale / inference.STRIDE) * inference.STRIDE) for edge in rgb.shape[:2])
         pixels = inference.resize(rgb, size, self.device)
-        corners = inference.windows(*size, window)
+        stride = self.model.config.mask_stride
+        corners = inference.windows(*size, window, stride)
         crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
         runs = [self.run(batch) for batch in crops.split(WINDOW_BATCH)]
         masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))
-        return inference.assemble(masks, corners, size), embeddings.flatten(0, 1)
+        return inference.assemble(masks, corners, size, stride), embeddings.flatten(0, 1)
 
     # ---- texts ---------------------------------------------------------------------------------------------------
     @torch.inference_mode()
@@ -198,7 +199,8 @@ class Segmenter:
 
     @cached_property
     def _known_words(self) -> set[str]:
-        return set().union(*(content_words(word["text"]) for word in self.words))
+        taught = [word[key] for word in self.words for key in ("text", "wider") if key in word]
+        return set().union(*map(content_words, taught))
 
     def known(self, phrase: str) -> bool:
         """Whether at least one word that carries meaning occurred in training; True if nothing is recorded."""
