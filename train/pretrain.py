@@ -297,13 +297,13 @@ class Run:
 
     def save(self) -> None:
         """State for resuming, and beside it loadable weights (the running average, half precision)."""
-        if self.model.config.prior_regions:
-            self.average["seen_regions"] = self.seen_regions()
         tree = {"model": self.model.state_dict(), "average": self.average}
         tree |= {"optimizer": optimizer_tensors(self.optimizer)}
         tree |= {"step": self.step, "samples": self.samples, "seconds": self.seconds}
         save_state(self.out, tree)
-        half = {n: t.to(torch.float16) if t.is_floating_point() else t for n, t in self.average.items()}
+        regions = {"seen_regions": self.seen_regions()} if self.model.config.prior_regions else {}
+        exported = self.average | regions
+        half = {n: t.to(torch.float16) if t.is_floating_point() else t for n, t in exported.items()}
         self.model.save_pretrained(self.out, state_dict=half)
         self.tokenizer.save_pretrained(self.out)
         vocabulary = {"phrases": self.pairs.vocabulary(self.words), "words": dict(self.words.most_common())}
