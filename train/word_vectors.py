@@ -13,7 +13,6 @@ GloVe 6B (PDDL) and needs pyarrow to be read.
 """
 
 import argparse
-import importlib.util
 import re
 import sys
 from collections import Counter
@@ -33,6 +32,7 @@ from train.data.fragments import TALK, tokens_of
 from train.data.held_out import held_out, without
 from train.data.kinds import load_kinds
 from train.data.shards import data_path, list_samples
+from train.encoder_start import folder_of
 
 UNKNOWN = "<|unknown|>"
 LEAST = 3  # captions that a word must be in to have an embedding of its own
@@ -42,7 +42,8 @@ DIRECTIONS = 64  # of the sentence encoder's vectors that are kept
 GLOVE = 0.7  # weight of GloVe's vector beside them
 NEIGHBOURS, SHARPNESS, NEAR = 6, 15.0, 0.4  # known words that stand for an unseen one; see `neighbours`
 BATCH = 256  # words that go through the sentence encoder together
-_WORD = re.compile(r"[a-z]{2,}")
+MOST = 30_000  # known words: their numbers are kept in 16 bits
+_WORD = re.compile(r"(?<![^\W_])[a-z]{2,}(?![^\W_])")  # whole words, as the tokenizer cuts: no "caf" of "café"
 
 
 def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray], encode, max_length: int):
@@ -55,7 +56,7 @@ def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray
         encode: list of words -> (n, d) float32, a sentence encoder.
     """
     counts = Counter(word for caption in captions for word in set(_WORD.findall(caption.lower())))
-    known = [word for word, count in counts.most_common() if count >= LEAST]
+    known = [word for word, count in counts.most_common(MOST) if count >= LEAST]
     known = list(dict.fromkeys([*known, *(word for tag in tags for word in _WORD.findall(tag.lower()))]))
     ranks = {word: rank for rank, word in enumerate(glove)}
     others = [word for word in list(glove)[:COMMON] if _WORD.fullmatch(word)]
@@ -130,14 +131,6 @@ def class_names() -> list[str]:
 
     info, kinds = ImageNetInfo(), load_kinds()
     return [*(info.index_to_description(i) for i in range(info.num_classes())), *kinds.classes, *kinds.of]
-
-
-def folder_of(package: str) -> Path:
-    """Where an installed package lies; SSegError if it is not there."""
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise SSegError(f"The package {package} is not installed: pip install {package.replace('_', '-')}.")
-    return Path(found.submodule_search_locations[0])
 
 
 def read_glove(package: str) -> dict[str, np.ndarray]:

@@ -5,17 +5,20 @@ the clusters of each view, which the masks learn from:
 
     maps.json                   what made them: encoder, size, tars, and which samples
     view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0: the photograph squashed to a square
-    view-0-clusters.npy         (M, h, w) uint8: K-Means of `sseg.map_clusters`, on the coarsest map's cells
+    view-0-clusters.npy         (M, h, w) uint8: K-Means of `sseg.map_clusters`, on the last map's cells but one
     view-0-done-0-of-2.txt      how many batches part 0 of 2 has written: a stopped run goes on there
+    damaged.json                which of the listed samples have pictures that cannot be read; they are left out
 """
 
 import io
 import json
 import math
+import os
 import random
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +61,27 @@ def samples_of(root: Path, only: str = "*") -> list[Sample]:
     return samples
 
 
+def readable(folder: Path, samples: list[Sample]) -> list[Sample]:
+    """The samples without damaged pictures: found when the maps' folder is new, written down there, said once."""
+    record = folder / "damaged.json"
+    if not record.is_file() and (folder / "maps.json").is_file():
+        return samples  # maps from before damaged pictures were written down
+    if not record.is_file():
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+            fine = list(pool.map(_opens, samples))
+        damaged = [_name(sample) for sample, opens in zip(samples, fine, strict=True) if not opens]
+        if damaged:
+            print(f"left out of {folder}: {len(damaged)} damaged pictures", file=sys.stderr)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(record, json.dumps(damaged))
+    damaged = set(json.loads(record.read_text()))
+    return [sample for sample in samples if _name(sample) not in damaged]
+
+
+def _name(sample: Sample) -> str:
+    return f"{sample.tar.name}/{sample.key}"
+
+
 def view_of(picture: Image.Image, index: int, view: int, size: int) -> np.ndarray:
     """View number `view` of photograph `index`: (size, size, 3) uint8; odd views are mirrored."""
     width, height = picture.size
@@ -80,6 +104,7 @@ def keep(kept: Kept, samples: list[Sample], encoder: nn.Module, name: str, mean,
     Args:
         encoder: pictures (B, 3, S, S) -> `feature_maps`, in evaluation mode; name: what is written down as its name.
         mean, std: of the encoder's pictures, for values in 0..1.
+        part, parts: this process's share of the batches; what others have written is left as it is.
     Raises:
         SSegError: the folder holds maps of another encoder, size or other samples.
     """
@@ -92,8 +117,9 @@ def keep(kept: Kept, samples: list[Sample], encoder: nn.Module, name: str, mean,
         clusters = np.load(kept.file(view, "clusters"), mmap_mode="r+")
         record = kept.folder / f"view-{view}-done-{part}-of-{parts}.txt"
         batches = range(part, -(-len(samples) // AT_ONCE), parts)
-        done, start = int(record.read_text()) if record.is_file() else 0, time.monotonic()
-        for count, batch in enumerate(batches[done:], 1):
+        written, start = _written(kept, view, -(-len(samples) // AT_ONCE)), time.monotonic()
+        todo = [(place, batch) for place, batch in enumerate(batches, 1) if batch not in written]
+        for count, (place, batch) in enumerate(todo, 1):
             first = batch * AT_ONCE
             chosen = samples[first : first + AT_ONCE]
             pictures = [view_of(_open(sample), first + i, view, kept.size) for i, sample in enumerate(chosen)]
@@ -103,24 +129,42 @@ def keep(kept: Kept, samples: list[Sample], encoder: nn.Module, name: str, mean,
                 level[first : first + len(chosen)] = made.numpy()
             seeds = torch.arange(first, first + len(chosen))
             clusters[first : first + len(chosen)] = cluster(maps, kept.clusters, seeds).numpy()
-            if count % 10 == 0 or done + count == len(batches):
-                record.write_text(str(done + count))
+            if count % 10 == 0 or count == len(todo):
+                _write(record, str(place))
             if count % 50 == 0:
-                left = (time.monotonic() - start) / count * (len(batches) - done - count) / 60
-                print(f"view {view}: {done + count} of {len(batches)} batches, {left:.0f} min left", file=sys.stderr)
+                left = (time.monotonic() - start) / count * (len(todo) - count) / 60
+                print(f"view {view}: {place} of {len(batches)} batches, {left:.0f} min left", file=sys.stderr)
+
+
+def _written(kept: Kept, view: int, batches: int) -> set[int]:
+    """The batches of a view that any part has written, however many parts there were."""
+    found: set[int] = set()
+    for record in kept.folder.glob(f"view-{view}-done-*-of-*.txt"):
+        part, parts = (int(number) for number in record.stem.split("-done-")[1].split("-of-"))
+        found.update(range(part, batches, parts)[: int(record.read_text())])
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
 
 
 def map_shapes(encoder: nn.Module, size: int) -> list[tuple[int, int, int]]:
     """(C, h, w) of each map of a square picture of that side."""
     with torch.inference_mode():
-        return [tuple(one.shape[1:]) for one in encoder(torch.zeros(1, 3, size, size)).feature_maps]
+        picture = torch.zeros(1, 3, size, size, device=next(encoder.parameters()).device)
+        return [tuple(one.shape[1:]) for one in encoder(picture).feature_maps]
 
 
 def _encode(encoder, picture: np.ndarray, mean: Tensor, std: Tensor) -> list[Tensor]:
     pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    values = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        maps = encoder(((pixels - mean) / std).contiguous(memory_format=torch.channels_last)).feature_maps
-    return [one.half().contiguous() for one in maps]
+        maps = encoder(values.to(next(encoder.parameters()).device)).feature_maps
+    return [one.half().contiguous().cpu() for one in maps]
 
 
 def _open(sample: Sample) -> Image.Image:
@@ -133,22 +177,45 @@ def _open(sample: Sample) -> Image.Image:
         raise SSegError(f"The picture {sample.key} of {sample.tar} is damaged: take it out of the tar.") from error
 
 
+def _opens(sample: Sample) -> bool:
+    try:
+        return bool(_open(sample))
+    except SSegError:
+        return False
+
+
 def _open_folder(kept: Kept, samples: list[Sample], name: str, shapes) -> None:
     """Make the folder and its empty files, or check that it holds maps of the very same."""
     described = {"encoder": name, "size": kept.size, "clusters": kept.clusters, "keys": [s.key for s in samples]}
     listing = kept.folder / "maps.json"
+    other = SSegError(f"{kept.folder} holds maps of another encoder, size or data: name another data.folder.")
     if listing.is_file():
         if json.loads(listing.read_text(encoding="utf-8")) != described:
-            raise SSegError(f"{kept.folder} holds maps of another encoder, size or data: name another maps.folder.")
+            raise other
     else:
         kept.folder.mkdir(parents=True, exist_ok=True)
-        listing.write_text(json.dumps(described), encoding="utf-8")
+        _write(listing, json.dumps(described))
     for view in range(kept.views):
         files = {f"level-{i}": (np.float16, shape) for i, shape in enumerate(shapes)}
-        files["clusters"] = (np.uint8, shapes[-1][1:])
+        files["clusters"] = (np.uint8, shapes[-2][1:])
         for what, (kind, shape) in files.items():
-            if not kept.file(view, what).is_file():
-                np.lib.format.open_memmap(kept.file(view, what), "w+", kind, (len(samples), *shape)).flush()
+            path = kept.file(view, what)
+            if not path.is_file():
+                unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+                np.lib.format.open_memmap(unfinished, "w+", kind, (len(samples), *shape)).flush()
+                _put(unfinished, path)
+            elif np.load(path, mmap_mode="r").shape != (len(samples), *shape):
+                raise other
+
+
+def _put(unfinished: Path, path: Path) -> None:
+    """Give a file its name, unless another process was faster: what that one writes must not be lost."""
+    try:
+        os.link(unfinished, path)
+    except OSError:  # there already, or a file system without links
+        if not path.is_file():
+            os.replace(unfinished, path)
+    unfinished.unlink(missing_ok=True)
 
 
 def _announce(kept: Kept, count: int, shapes) -> None:
@@ -168,7 +235,7 @@ class MapPairs:
         """`recipe`: the `data` of a recipe (`train/recipes/photos.yaml`); `held`: words that captions go without."""
         self.seed = seed
         self.kept = Kept(data_path(recipe["folder"]), recipe["size"], recipe["views"], recipe["clusters"])
-        self.samples = samples_of(data_path(recipe["root"]), recipe.get("only", "*"))
+        self.samples = readable(self.kept.folder, samples_of(data_path(recipe["root"]), recipe.get("only", "*")))
         self.captions = [[rest for text in sample.captions if (rest := without(text, held))] for sample in self.samples]
         self.shares = shares_of(self.samples, self.captions, recipe.get("shares") or [{"only": "*", "share": 1.0}])
         self.features: np.ndarray | None = None  # (V, M, N, D + 2), see `keep_features`
@@ -191,15 +258,16 @@ class MapPairs:
         """
         size = (self.kept.views, len(self.samples), model.regions, model.feature_dim + 2)
         if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part.npy")
             made = np.lib.format.open_memmap(part, "w+", np.float16, size)
             for view in range(self.kept.views):
                 for first in range(0, len(self.samples), AT_ONCE):
                     maps = [torch.from_numpy(np.array(level[first : first + AT_ONCE])).float()
                             for level in self.levels[view]]  # fmt: skip
-                    out = model.from_maps(maps)
+                    out = model.from_maps([one.to(model.device) for one in maps])
                     found = torch.cat([out.mask_features, measure(out.mask_logits)], 2)
-                    made[view, first : first + AT_ONCE] = found.numpy()
+                    made[view, first : first + AT_ONCE] = found.float().cpu().numpy()
             made.flush()
             part.replace(path)
         self.features = np.load(path, mmap_mode="r")
