@@ -3,7 +3,9 @@
 Captions name things and seldom what lies around them, so every region of a picture of a dog learns to say "dog": the
 grass as well. Where a thing ends is a matter of masks, but that ground touches the border more often than things do is
 known without any (Wei et al. 2012, "Geodesic saliency using background priors"). So regions at the border count less
-when a thing of the caption is looked for, and have to say some word for surroundings, whichever fits best.
+when a thing of the caption is looked for, and have to say `BACKGROUND` rather than the name of a thing: one word of its
+own, which captions do not teach. Words for surroundings are left alone by that; in use they share what the background
+has (`sseg.segmenter`). Asked instead to say any word for surroundings, regions all said one that captions hardly use.
 """
 
 import torch
@@ -50,20 +52,20 @@ def shares(measured: Tensor, surroundings: Tensor) -> Tensor:
     return found / found.sum(1, keepdim=True).clamp(min=1e-6)
 
 
-def ground_loss(regions: Tensor, measured: Tensor, surroundings: Tensor, others: Tensor, others_name: Tensor,
+def ground_loss(regions: Tensor, measured: Tensor, background: Tensor, others: Tensor, surroundings: Tensor,
                 scale: Tensor) -> Tensor:  # fmt: skip
-    """Negative log likelihood that ground says some word for surroundings rather than another phrase, by area.
+    """Negative log likelihood that ground says the background's word rather than the name of a thing, by area.
 
     Args:
         regions: (B, N, E) of unit length; measured: (B, N, 2) of `measure`.
-        surroundings: (S, E) embeddings of the words for surroundings; others: (P, E) of phrases that compete,
-            `others_name` (P,) bool which of these name surroundings themselves, and so do not.
+        background: (1, E) embedding of its word; others: (P, E) of phrases that compete, but for `surroundings`
+            (P,) bool, those that name surroundings.
         scale: one over the temperature.
     """
     area, border = measured.unbind(2)
     ground = (border > GROUND) & (area > 0)
     found = regions[ground]
-    own = (found @ surroundings.T * scale).logsumexp(1)
-    rivals = found @ others.T * scale + torch.where(others_name, _FAR, 0.0)
-    lost = torch.cat([own[:, None], rivals], 1).logsumexp(1) - own
+    own = found @ background.T * scale  # (G, 1)
+    rivals = found @ others.T * scale + torch.where(surroundings, _FAR, 0.0)
+    lost = torch.cat([own, rivals], 1).logsumexp(1) - own[:, 0]
     return (lost * area[ground]).sum() / area[ground].sum().clamp(min=1e-6)

@@ -28,12 +28,13 @@ from sseg.features import source
 from sseg.folding import fold_norms
 from sseg.model import SSegModel
 from sseg.pseudo_masks import pseudo_masks
+from sseg.surroundings import BACKGROUND
 from sseg.text import load_tokenizer, tokenize
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.fragments import common, draw, number, numbered, some
 from train.data.held_out import held_out
-from train.data.kinds import load_kinds, with_wider
+from train.data.kinds import with_wider
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
 from train.encoder_start import start_encoder
@@ -202,12 +203,12 @@ class Run:
             if grounded:
                 surround = gather(names_surroundings(drawn).float().to(self.device)).bool()
                 each, counted = shares(measured, surround), None
-                words = self.model.encode_text(*self.tokens(sorted(load_kinds().surroundings)))
+                word = self.model.encode_text(*self.tokens([BACKGROUND]))
                 others = [(named, surround)]
                 if rivals:
                     others.append((known, names_surroundings(rivals).to(self.device)[new]))
                 texts_of, names = (torch.cat(part) for part in zip(*others, strict=True))
-                terms["ground"] = ground_loss(regions, measured, words, texts_of, names, scale)
+                terms["ground"] = ground_loss(regions, measured, word, texts_of, names, scale)
             terms["phrases"] = phrase_loss(regions, named, *numbers, scale, counted, known, each)
         hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
         return terms | {"retrieval": hit}

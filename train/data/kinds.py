@@ -24,6 +24,10 @@ class Kinds(NamedTuple):
     surroundings: frozenset[str]
     things: frozenset[str]
 
+    def kind_of(self, word: str) -> str:
+        """"surroundings", "thing", or "other" for a word that no place of a photograph is named with."""
+        return "surroundings" if word in self.surroundings else "thing" if word in self.naming else "other"
+
     @property
     def naming(self) -> frozenset[str]:
         """All words that a place of a photograph may be named with."""

@@ -305,8 +305,8 @@ class MapPairs:
     def vocabulary(self, words: Counter) -> list[dict]:
         """Words of the captions seen, and the wider names that tags teach, with count 0.
 
-        kind: "word" for the words that places are named with (`Kinds.naming`), "other" for the rest: "air" or "side"
-        would take pixels from what is asked for. A kind has its wider name as `wider`, a part its bearer.
+        kind: "surroundings" or "thing" for the words that places are named with, "other" for the rest: "air" or
+        "side" would take pixels from what is asked for. A kind has its wider name as `wider`, a part its bearer.
         """
         kinds = load_kinds()
         names = kinds.part_of | kinds.wider
@@ -314,7 +314,7 @@ class MapPairs:
         seen = {entry["text"] for entry in entries}
         entries += [{"text": name, "count": 0} for name in kinds.classes if name not in seen]
         for entry in entries:
-            entry["kind"] = "word" if entry["text"] in kinds.naming else "other"
+            entry["kind"] = kinds.kind_of(entry["text"])
             if entry["text"] in names:
                 entry["wider"] = names[entry["text"]]
         return entries
