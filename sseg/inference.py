@@ -87,7 +87,7 @@ def class_logits(
 ):
     """Scaled cosines (N, C) of masks and classes, and which text won each: (N, C) index into the T texts.
 
-    `offsets` (T,) are taken off the logits of each text (`SSegModel.offsets`).
+    `offsets`, (T,) or (N, T), are taken off the logits of each text.
 
     `groups` (T,) names each text's class; a class is as near as its nearest synonym, so that synonyms never compete
     with one another in the softmax. Without groups each text is its own class.

@@ -17,6 +17,7 @@ from sseg.phrases import content_words, parse, words_of
 from sseg.pseudo_masks import pseudo_masks
 from sseg.segmentation import Segmentation
 from sseg.slips import slips
+from sseg.surroundings import BACKGROUND, lift
 from sseg.text import tokenize
 from sseg.threshold import check_background
 
@@ -96,8 +97,7 @@ class Segmenter:
         weights = [inference.mask_weights(masks, self.combine) / len(views) for masks, _ in views]
         weights = torch.cat([inference.upsample(one, own.shape[1:]) for one in weights])
         embeddings = torch.cat([found for _, found in views])
-        known, _ = inference.class_logits(embeddings, self._known_embeddings, self.model.use_scale,
-                                          offsets=self.model.offsets(self._known_embeddings))  # fmt: skip
+        known, _ = self.logits(embeddings, self._known_texts, self._known_embeddings)
         return Encoded(own, weights, embeddings, known, rgb.shape[:2])
 
     def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
@@ -275,9 +275,7 @@ class Segmenter:
         if len(texts) > len(classes):
             owners = torch.tensor([i for i, one in enumerate(texts_of) for _ in one], device=self.device)
         embeddings = self.embed(texts)
-        logits, nearest = inference.class_logits(
-            encoded.mask_embeddings, embeddings, self.model.use_scale, owners, self.model.offsets(embeddings)
-        )
+        logits, nearest = self.logits(encoded.mask_embeddings, texts, embeddings, owners)
         if competitors:
             logits = torch.cat([logits, self._rival_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
         probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
@@ -311,6 +309,35 @@ class Segmenter:
             if "wider" in word:
                 kinds.setdefault(word["wider"].casefold(), []).append(word["text"])
         return kinds
+
+    def logits(self, masks: Tensor, texts: list[str], embeddings: Tensor, owners: Tensor | None = None):
+        """Logits (M, C) of masks (M, E) and classes, and which text won each (`inference.class_logits`).
+
+        Scaled cosines, less what each text fits on average (`SSegModel.offsets`); words for surroundings are raised by
+        what the background has (`sseg.surroundings`).
+
+        Args:
+            texts, embeddings: T texts and their embeddings (T, E).
+            owners: (T,) the class of each text; None: each is its own.
+        """
+        offsets = self.model.offsets(embeddings)  # (T,)
+        raised = [bool(content_words(text) & self._surroundings) for text in texts] if self._surroundings else [False]
+        if any(raised):
+            offsets = offsets - self._lift(masks)[:, None] * torch.tensor(raised, device=masks.device)  # (M, T)
+        return inference.class_logits(masks, embeddings, self.model.use_scale, owners, offsets)
+
+    def _lift(self, masks: Tensor) -> Tensor:
+        """What the background raises words for surroundings by: (M, E) -> (M,)."""
+        embeddings = self.embed([word["text"] for word in self._naming if word.get("kind") == "surroundings"])
+        known, _ = inference.class_logits(masks, embeddings, self.model.use_scale,
+                                          offsets=self.model.offsets(embeddings))  # fmt: skip
+        return lift(masks @ self.embed([BACKGROUND])[0] * self.model.use_scale, known)
+
+    @cached_property
+    def _surroundings(self) -> set[str]:
+        """Content words of the known texts for surroundings; empty for weights that tell none apart."""
+        texts = [word["text"] for word in self._naming if word.get("kind") == "surroundings"]
+        return set().union(*map(content_words, texts))
 
     def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""

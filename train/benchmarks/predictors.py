@@ -55,10 +55,10 @@ class Predictor:
         """names: a phrase a class, synonyms joined by `|`."""
         self.segmenter = segmenter
         synonyms = segmenter.with_kinds([parse([name])[0].synonyms for name in names])
-        self.texts = segmenter.embed([text for one in synonyms for text in one])  # (T, E)
+        self.words = [text for one in synonyms for text in one]
+        self.texts = segmenter.embed(self.words)  # (T, E)
         owners = [i for i, one in enumerate(synonyms) for _ in one]
         self.owners = torch.tensor(owners, device=self.texts.device)  # (T,) the class of each text
-        self.offsets = segmenter.model.offsets(self.texts)  # (T,)
         self.long_side = long_side or segmenter.long_side
 
     @torch.inference_mode()
@@ -75,9 +75,10 @@ class Predictor:
         place = torch.full((count,), -1, device=self.owners.device)
         place[chosen.to(place.device)] = torch.arange(len(chosen), device=place.device)
         place = place[self.owners]  # (T,) among the chosen
-        allowed = place >= 0
-        scores = inference.class_scores(enc.mask_weights, enc.mask_embeddings, self.texts[allowed],
-                                        self.segmenter.model.use_scale, place[allowed], self.offsets[allowed])
+        allowed = (place >= 0).nonzero()[:, 0]
+        words = [self.words[i] for i in allowed.tolist()]
+        logits, _ = self.segmenter.logits(enc.mask_embeddings, words, self.texts[allowed], place[allowed])
+        scores = inference.combine_scores(enc.mask_weights, logits.softmax(1))
         best, _ = inference.top_class(scores, image.shape[:2])
         return chosen[best.cpu().long()].numpy().astype(np.int32)
 
