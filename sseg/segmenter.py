@@ -21,7 +21,6 @@ from sseg.surroundings import BACKGROUND, lift
 from sseg.text import tokenize
 from sseg.threshold import check_background
 
-TOO_CLOSE = 0.8  # cosine above which a known word does not compete with an asked phrase: it means the same
 CACHED_TEXTS = 8192
 MAX_WINDOWS_SIDE = 8
 WINDOW_BATCH = 4
@@ -328,10 +327,11 @@ class Segmenter:
 
     def _lift(self, masks: Tensor) -> Tensor:
         """What the background raises words for surroundings by: (M, E) -> (M,)."""
-        embeddings = self.embed([word["text"] for word in self._naming if word.get("kind") == "surroundings"])
-        known, _ = inference.class_logits(masks, embeddings, self.model.use_scale,
-                                          offsets=self.model.offsets(embeddings))  # fmt: skip
-        return lift(masks @ self.embed([BACKGROUND])[0] * self.model.use_scale, known)
+        known = [word["text"] for word in self._naming if word.get("kind") == "surroundings"]
+        embeddings = self.embed([BACKGROUND, *known])
+        logits, _ = inference.class_logits(masks, embeddings, self.model.use_scale,
+                                           offsets=self.model.offsets(embeddings))  # fmt: skip
+        return lift(logits[:, 0] + self.model.config.surround, logits[:, 1:])
 
     @cached_property
     def _surroundings(self) -> set[str]:
@@ -341,7 +341,7 @@ class Segmenter:
 
     def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
-        same = (embeddings @ self._known_embeddings.T).amax(0) > TOO_CLOSE  # (V,)
+        same = (embeddings @ self._known_embeddings.T).amax(0) > self.model.config.too_close  # (V,)
         same[[i for text in texts for i in self._known_places.get(text.casefold(), ())]] = True
         shut_out = torch.zeros(same.shape, device=self.device).masked_fill(same, -torch.inf)
         return encoded.known_logits + shut_out  # a fifth of the time of filling (N, V) under a mask

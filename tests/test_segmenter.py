@@ -34,7 +34,7 @@ def asked(seg, picture):
 
 def test_a_word_does_not_compete_with_its_own_synonyms(seg, picture, monkeypatch):
     """Asked for "dog", the known "hound" means the same thing: taking it out of the known words changes nothing."""
-    monkeypatch.setattr("sseg.segmenter.TOO_CLOSE", 2.0)  # random weights find all words alike
+    monkeypatch.setattr(seg.model.config, "too_close", 2.0)  # random weights find all words alike
     words = [{"text": "dog"}, {"text": "hound", "name": "dog"}, {"text": "red car"}, {"text": "sky"}]
 
     def scores(texts):
@@ -116,6 +116,7 @@ class WordModel(torch.nn.Module):
         image_size, combine, prompt, text_max_length, embed_dim = 64, "soft", "{}", 16, 8
         pixel_mean, pixel_std = (0.5,) * 3, (0.5,) * 3
         refine_clusters, outlines, scales, mirrored, background, mask_stride = 0, False, (1.0,), False, BACKGROUND, 4
+        too_close = 0.8
 
     scale = use_scale = torch.tensor(20.0)
     device = torch.device("cpu")

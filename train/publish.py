@@ -22,6 +22,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
 
 from train import feature_card, log, plus_card  # noqa: E402
+from train.data.shards import data_path  # noqa: E402
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
 FILES += ("recipe.yaml", "log.jsonl")
@@ -137,9 +138,9 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     counts = {f"{kind}s": sum(p["kind"] == kind and "name" not in p for p in phrases) for kind in ("thing", "material")}
     parts = recipe["data"].get("parts", [recipe["data"]])  # those of a mixture
     shapes = [recipe["pseudo_masks"], *(part["pseudo_masks"] for part in parts if "pseudo_masks" in part)]
-    listing = run / "maps.json"
-    if listing.is_file():
-        counts |= {"photographs": f"{len(json.loads(listing.read_text())['keys']):,}", "views": recipe["data"]["views"]}
+    if recipe["data"]["name"] == "maps":
+        listing = json.loads((data_path(recipe["data"]["folder"]) / "maps.json").read_text(encoding="utf-8"))
+        counts |= {"photographs": f"{len(listing['keys']):,}", "views": recipe["data"]["views"]}
     return CARD.format(
         name=name,
         seen=seen(recipe),
