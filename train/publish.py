@@ -165,8 +165,8 @@ def seen(recipe: dict) -> str:
     return SEEN.format(encoder=recipe["model"]["backbone"]["backbone"], learned=learned, tags=tags)
 
 
-def publish(run: Path, target: Path, name: str, results: list[dict]) -> None:
-    """Copy what others need of a run to `target`, with card and curve."""
+def publish(run: Path, target: Path, name: str, results: list[dict], in_use: dict | None = None) -> None:
+    """Copy what others need of a run to `target`, with card and curve; `in_use`: entries of config.json to change."""
     kind = card_of(run)
     files = kind.FILES if kind else FILES
     missing = [file for file in files if not (run / file).is_file()]
@@ -175,6 +175,11 @@ def publish(run: Path, target: Path, name: str, results: list[dict]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(run / file, target / file)
+    if in_use:
+        config = json.loads((target / "config.json").read_text(encoding="utf-8"))
+        if unknown := sorted(in_use.keys() - config.keys()):
+            raise SSegError(f"config.json has no entry {unknown[0]}: give --in-use entries that the weights have.")
+        (target / "config.json").write_text(json.dumps(config | in_use, indent=2) + "\n", encoding="utf-8")
     if kind:
         kind.draw_curve(run, target / "curve.png")
     else:
@@ -196,12 +201,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("target", help="folder to write, or owner/name with --hub")
     parser.add_argument("--results", type=Path, help="JSON lines of train.evaluate")
+    parser.add_argument("--in-use", nargs="+", metavar="KEY=VALUE", default=[], help="entries of config.json that say "
+                        "how answers are read, chosen after training")
     parser.add_argument("--hub", action="store_true", help="upload to the Hugging Face Hub")
     args = parser.parse_args(arguments)
     try:
         results = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results else []
         folder = args.run / "published" if args.hub else Path(args.target)
-        publish(args.run, folder, args.target if args.hub else folder.name, results)
+        in_use = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in args.in_use)}
+        publish(args.run, folder, args.target if args.hub else folder.name, results, in_use)
         if args.hub:
             from huggingface_hub import HfApi
 

@@ -18,7 +18,7 @@ def every_kind(tmp_path_factory, tiny_weights):
     here, folder = checkpoint.bundled() | checkpoint.bundled(checkpoint.PLUS), tmp_path_factory.mktemp("bundled")
     wanted = {
         "mini": ["mini", tiny_weights],
-        "photos": ["photos", "mini-photos", tiny_weights],
+        "photos": ["photos", "mini", tiny_weights],
         "mini-plus": ["mini-plus"],
         "photos-plus": ["photos-plus", "mini-plus-photos"],
     }
