@@ -1,6 +1,6 @@
 """Does it work at the first try? Photographs asked as a stranger would ask, with the page's defaults.
 
-    python benchmarks/first_try.py --model mini-photos [--limit N] [--half even|odd] [--background T ...] [--seed 0]
+    python benchmarks/first_try.py --model photos [--limit N] [--half even|odd] [--background T ...] [--seed 0]
 
 100 photographs of voc-mini and 100 of coco-mini, drawn among those with at least one class; where there are fewer, all
 of them. Each is asked for the plain names of its true classes and of two classes of the same benchmark that it does not

@@ -1,6 +1,6 @@
 """Do weights find by a word that is new to them what they find by a known one of the same meaning?
 
-    python benchmarks/synonyms.py --model mini-photos [--limit N] [--seed 0] [--words assets/vocabularies/synonyms.yaml]
+    python benchmarks/synonyms.py --model photos [--limit N] [--seed 0] [--words assets/vocabularies/synonyms.yaml]
 
 For each pair of the list (`puppy: dog`) whose known word names a class of voc-mini, coco-mini or places-mini, at most
 20 photographs of each set are drawn in which the class covers at least 2 %. Each is asked, with the page's defaults,

@@ -1,6 +1,6 @@
 """The contact sheet of trials: photographs, words, and what weights paint. Judged by eye.
 
-    python benchmarks/trials.py --model mini-photos --trials FILE.json [--data DIR] [--out out/trials.png]
+    python benchmarks/trials.py --model photos --trials FILE.json [--data DIR] [--out out/trials.png]
 
 FILE holds a list of {"image": path under DIR, "words": "dog, grass"}; DIR is $SSEG_DATA where not given, else data/ of
 the repository. Each is asked with the page's defaults. On the sheet, 1,600 pixels wide: three trials a row, each the

@@ -58,16 +58,16 @@ def test_segment_answers_what_the_library_answers(client, path, loaded):
 
 
 def test_other_weights_can_be_chosen_for_a_picture(client, path):
-    photographs = sseg.load("mini-photos", device="cpu")
-    view, found = client.predict(handle_file(path), "dog, grass", 0.2, "mini-photos", api_name="/segment")
+    photographs = sseg.load("photos", device="cpu")
+    view, found = client.predict(handle_file(path), "dog, grass", 0.2, "photos", api_name="/segment")
     expected = photographs(path, "dog, grass", background=0.2)
-    assert view["weights"] == found["weights"] == "mini-photos"
+    assert view["weights"] == found["weights"] == "photos"
     for one, mask in zip(found["phrases"], (expected.labels == i for i in range(2)), strict=True):
         assert (coco_mask.decode(one["rle"]).astype(bool) == mask).all()
     pixel = client.predict(found["picture"], "dog, grass", 30, 40, api_name="/explain_pixel")
     scores = [one["score"] for one in expected.explain(30, 40)["best"]]
     assert [one["score"] for one in pixel["best"]] == pytest.approx(scores, abs=1e-5)
-    assert send(client, path)[1]["weights"] != "mini-photos"  # the next question without a choice
+    assert send(client, path)[1]["weights"] != "photos"  # the next question without a choice
     with pytest.raises(AppError):
         client.predict(handle_file(path), "dog", 0.2, "/etc", api_name="/segment")
 

@@ -37,7 +37,7 @@ def pixels(page):
 
 
 def test_two_examples_a_wipe_line_and_a_true_mask(clean_page, loaded, tmp_path, capsys):
-    first, second = (one for one in examples.load() if one.path.endswith(("china.jpg", "rocket.jpg")))
+    first, second = (one for one in examples.load() if one.path.endswith(("china.jpg", "coffee.jpg")))
     size = Image.open(second.path).size[::-1]
     truth = np.zeros(size, np.uint8)
     truth[: size[0] // 2], truth[size[0] // 2 :] = 1, 2
