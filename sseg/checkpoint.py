@@ -142,7 +142,7 @@ def load_model(folder: Path, model_class: type[PreTrainedModel] = SSegModel) -> 
 def _load_config(folder: Path, model_class: type[PreTrainedModel]):
     try:
         config = model_class.config_class.from_pretrained(folder, local_files_only=True)
-        with torch.device("meta"):  # sizes that fit together, without making any numbers
+        with _quiet_transformers(), torch.device("meta"):  # sizes that fit together, without making any numbers
             model_class(config)
         return config
     except Exception as error:  # transformers checks each field of a config in its own way
