@@ -57,7 +57,7 @@ def recipe(tmp_path, monkeypatch) -> Path:
     small["data"] |= {"views": 2, "shares": [{"only": "photos*", "share": 1.0}]}
     small["model"] |= {"fpn_dim": 32, "hidden_dim": 32, "num_queries": 5, "decoder_layers": 1, "decoder_heads": 2}
     small["model"] |= {"text_width": 16, "embed_dim": 16, "projector_dim": 32, "image_size": 64}
-    small["model"]["prior_regions"] = 9
+    small["model"] |= {"prior_regions": 9, "region_clusters": 0}
     small["model"]["backbone"]["backbone"] = ENCODER
     small["tokenizer"] = {"words": str(tmp_path / "words"), "max_length": 16}
     small["stages"] = [{"steps": SHAPE, "batch": 4, "k": 3, "learns": ["shape"]}]
@@ -191,3 +191,11 @@ def test_stages_have_an_order():
 def test_places_in_stages():
     stages = [{"steps": 3}, {"steps": 2}]
     assert [place_in_stage(stages, step) for step in range(6)] == [(0, 3), (1, 3), (2, 3), (0, 2), (1, 2), (1, 2)]
+
+
+def test_clusters_have_no_shape_to_learn(recipe):
+    """Masks would be trained that nobody reads."""
+    changed = read_recipe(str(recipe))
+    changed["model"]["region_clusters"] = 3
+    with pytest.raises(SSegError, match="no shape to learn"):
+        Run(changed, resume=False)

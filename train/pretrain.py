@@ -65,6 +65,8 @@ class Run:
         self.cell = shapes.get("cell", 4)  # pixels a side of what is clustered in a crop
         if self.cell % 4 or any(stage.get("size", self.cell) % self.cell for stage in self.stages):
             raise SSegError(f"pseudo_masks.cell {self.cell} must be a multiple of 4 that divides the stages' sizes.")
+        if recipe["model"].get("region_clusters") and any("shape" in learns(stage) for stage in self.stages):
+            raise SSegError("Regions that are clusters have no shape to learn: set model.region_clusters to 0.")
         check_stages(self.stages, self.world)
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         self.tokenizer = self.open_tokenizer(resume)

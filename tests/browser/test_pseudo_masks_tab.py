@@ -236,10 +236,10 @@ def test_the_picture_of_the_segment_tab_comes_along(page):
     page.get_by_role("tab", name="Segment").click()
     page.wait_for_selector("#sseg-found .svp-legend li", state="attached")
     page.locator(".sseg-examples:visible button").nth(2).click()
-    page.wait_for_function("document.querySelector('#sseg-found .svp-code').textContent.includes('lion.jpg')")
+    page.wait_for_function("document.querySelector('#sseg-found .svp-code').textContent.includes('cat.jpg')")
     assert page.url.endswith("?tab=segment")
     page.get_by_role("tab", name="Pseudo-masks").click()
-    page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('lion.jpg')")
+    page.wait_for_function("document.querySelector('#sseg-clusters .svp-code').textContent.includes('cat.jpg')")
     assert page.url.endswith("?tab=pseudo-masks")
 
 

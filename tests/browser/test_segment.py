@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_first_visit_pick_an_example_ask_other_words_and_save_the_mask(page):
         page.get_by_role("button", name="ID map").click()
     ids = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
     assert ids.shape == Image.open(other.path).size[::-1] and set(np.unique(ids)) <= {1, 2}
-    assert download.value.suggested_filename == "china-ids.png"
+    assert download.value.suggested_filename == f"{Path(other.path).stem}-ids.png"
 
 
 def marked(page):
@@ -169,17 +170,17 @@ def test_markup_is_shown_as_typed_and_never_runs(page):
 
 
 def test_an_unseen_word_is_explained_and_can_be_swapped_for_what_was_meant(page):
-    ask(page, "sky, grsas, axolotl")
-    legend_holds(page, "axolotl")
-    slip, axolotl = page.locator(".svp-unknown p").all()
+    ask(page, "sky, grsas, quokka")
+    legend_holds(page, "quokka")
+    slip, quokka = page.locator(".svp-unknown p").all()
     assert slip.inner_text().startswith("“grsas” was in no caption; did you mean ")
-    said = r"“axolotl” was in no caption; (no known word is near\.|nearest known words?: .+ \(\d\.\d\d\))"
-    assert re.fullmatch(said, " ".join(axolotl.inner_text().split()))
+    said = r"“quokka” was in no caption; (no known word is near\.|nearest known words?: .+ \(\d\.\d\d\))"
+    assert re.fullmatch(said, " ".join(quokka.inner_text().split()))
     meant = slip.locator("button").first
     assert meant.inner_text() == "grass"
     meant.click()
     page.wait_for_function("!document.querySelector('.svp-legend').textContent.includes('grsas')")
-    assert page.get_by_label("What should be found?").input_value() == "sky, grass, axolotl"
+    assert page.get_by_label("What should be found?").input_value() == "sky, grass, quokka"
     assert page.locator(".svp-unknown p").count() == 1
 
 
