@@ -68,7 +68,6 @@ class SSegConfig(PreTrainedConfig):
             than they are right.
         prior: how much of what a phrase fits on average is taken off its logits, 0..1 (`SSegModel.offsets`): words that
             captions say often fit everything a little. Measured on `prior_regions` masks of training pictures.
-        surround: added to the background's logit before words for surroundings are raised to it (`sseg.surroundings`).
         handicap: taken off the logits of known words that nobody asked for: what is asked for is likelier to be there.
         too_close: cosine above which a known word does not compete with an asked phrase: it means the same.
         prompt: how a phrase is put to the text tower.
@@ -112,7 +111,6 @@ class SSegConfig(PreTrainedConfig):
     scale_in_use: float = 1.0
     prior: float = 0.0
     prior_regions: int = 0
-    surround: float = 0.0
     handicap: float = 0.0
     too_close: float = 0.8
     prompt: str = "{}"

@@ -331,7 +331,7 @@ class Segmenter:
         embeddings = self.embed([BACKGROUND, *known])
         logits, _ = inference.class_logits(masks, embeddings, self.model.use_scale,
                                            offsets=self.model.offsets(embeddings))  # fmt: skip
-        return lift(logits[:, 0] + self.model.config.surround, logits[:, 1:])
+        return lift(logits[:, 0], logits[:, 1:])
 
     @cached_property
     def _surroundings(self) -> set[str]:

@@ -33,7 +33,7 @@ from sseg.text import load_tokenizer, tokenize
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.fragments import common, draw, number, numbered, some
-from train.data.held_out import held_out
+from train.data.held_out import held_words
 from train.data.kinds import with_wider
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
@@ -378,11 +378,6 @@ def standard(levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation of each feature over cells: levels (cells, C) each -> two (sum of C,)."""
     means = torch.cat([level.mean(0) for level in levels])
     return means, torch.cat([level.std(0) for level in levels]).clamp(min=1e-4)
-
-
-def held_words(recipe: dict) -> set[str]:
-    """Words that captions go without, by the recipe's `data.held_out` (a file, or nothing)."""
-    return held_out(recipe["held_out"]) if recipe.get("held_out") else set()
 
 
 def start_from(model: SSegModel, weights: str, only: tuple[str, ...] = ("",)) -> None:

@@ -1,4 +1,4 @@
-"""Renders the page's example scenes: `python -m train.data.examples` writes assets/examples.
+"""Renders the page's example scenes: `python -m train.data.examples` writes them into assets/examples.
 
 They come from the test split's distribution (textures and seeds that training never sees), with things to tell apart
 and words that name what is shown.
@@ -16,10 +16,8 @@ from train.data.targets import load_target
 
 SIZE = 448
 SEED = 77_001
-# Scenes drawn from the seed, and which of them a person chose to look at. Of those with things of the sticker target
-# alone S-Seg+ knows all, so they come first.
-OF_TARGET = 24, (21, 3)
-OF_ALL = 48, (18, 46, 10, 26)
+DRAWN, CHOSEN = 24, (21, 3)  # scenes drawn from the seed, and which of them a person chose to look at
+WEIGHTS = "mini"  # that suit scenes
 
 
 def words(world: StickerWorld, plan, scene: int) -> str:
@@ -31,18 +29,22 @@ def words(world: StickerWorld, plan, scene: int) -> str:
 
 
 def write(folder: Path) -> None:
-    """Render the chosen scenes as scene-1.webp ... and list them, with their words, in examples.json."""
+    """Render the chosen scenes as scene-1.webp ... and list them, with their words, in examples.json.
+
+    They have things of the sticker target alone, so S-Seg+ knows all. Photographs that are listed there stay before.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    listing = []
-    for only, (drawn, chosen) in ((load_target("stickers").things, OF_TARGET), (None, OF_ALL)):
-        world = StickerWorld(SIZE, split="test", only=only)
-        plan = world.plan(SEED, drawn, TEST)
-        for scene in chosen:
-            pixels = world.render(plan.part(scene, scene + 1))[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3) uint8
-            name = f"scene-{len(listing) + 1}.webp"
-            Image.fromarray(pixels).save(folder / name, quality=90, method=6)
-            listing.append({"file": name, "words": words(world, plan, scene)})
-    (folder / "examples.json").write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path = folder / "examples.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    listing = [one for one in before if one.get("weights") != WEIGHTS]
+    world = StickerWorld(SIZE, split="test", only=load_target("stickers").things)
+    plan = world.plan(SEED, DRAWN, TEST)
+    for number, scene in enumerate(CHOSEN, 1):
+        pixels = world.render(plan.part(scene, scene + 1))[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3) uint8
+        name = f"scene-{number}.webp"
+        Image.fromarray(pixels).save(folder / name, quality=90, method=6)
+        listing.append({"file": name, "words": words(world, plan, scene), "weights": WEIGHTS})
+    path.write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,11 @@ def held_out(path=SYNONYMS) -> set[str]:
     return {form for word in unseen for form in (word, describe_plural(word))}
 
 
+def held_words(data: dict) -> set[str]:
+    """Words that captions go without, by a recipe's `data.held_out` (a file, or nothing)."""
+    return held_out(data["held_out"]) if data.get("held_out") else set()
+
+
 def without(caption: str, held: Iterable[str]) -> str:
     """The caption without those words, in whatever case, with hyphens or 's; empty if it had no others.
 

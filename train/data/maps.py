@@ -10,7 +10,6 @@ the clusters of each view, which the masks learn from:
     damaged.json                which of the listed samples have pictures that cannot be read; they are left out
 """
 
-import io
 import json
 import math
 import os
@@ -28,6 +27,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from sseg import images
 from sseg.errors import SSegError
 from sseg.map_clusters import cluster
 from train.data.held_out import without
@@ -168,12 +168,13 @@ def _encode(encoder, picture: np.ndarray, mean: Tensor, std: Tensor) -> list[Ten
 
 
 def _open(sample: Sample) -> Image.Image:
+    """The picture, read as in use; SSegError if it is damaged."""
     with sample.tar.open("rb") as file:
         file.seek(sample.offset)
         data = file.read(sample.size)
     try:
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except Exception as error:  # Pillow fails in many types
+        return Image.fromarray(images.read(data))
+    except SSegError as error:
         raise SSegError(f"The picture {sample.key} of {sample.tar} is damaged: take it out of the tar.") from error
 
 

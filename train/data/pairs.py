@@ -12,7 +12,7 @@ import torch
 
 from sseg.errors import SSegError
 from train.data.grids import no_masks
-from train.data.held_out import held_out
+from train.data.held_out import held_words
 from train.data.maps import MapPairs
 from train.data.shards import TarPairs
 from train.data.stickers import Difficulty, StickerWorld
@@ -116,8 +116,7 @@ def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks
                             "leave them to the recipe's.")
         return Mixture(parts, [part["share"] for part in recipe["parts"]])
     if recipe["name"] == "maps":
-        held = held_out(recipe["held_out"]) if recipe.get("held_out") else set()
-        return MapPairs(recipe, seed, held)
+        return MapPairs(recipe, seed, held_words(recipe))
     masks = open_masks(pseudo_masks, stages, device) if pseudo_masks else None
     if recipe["name"] != "stickers":
         return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160), masks, recipe.get("only", "*"))
