@@ -93,7 +93,7 @@ def _segment(options) -> int:
     failed, used = 0, set()
     for path in options.images:
         try:
-            rgb = images.read(path)
+            rgb, full = images.read_sized(path)
             result = segmenter.ask(segmenter.encode(rgb, options.sliding), options.phrases, options.background)
         except SSegError as error:  # the other pictures are still worth having
             if len(options.images) == 1:
@@ -101,7 +101,7 @@ def _segment(options) -> int:
             print(error, file=sys.stderr)
             failed += 1
             continue
-        report = {"image": path, **result.to_json()}
+        report = {"image": path, "full_size": list(full), **result.to_json()}
         if options.out:
             _write(options.out, _unused(Path(path).stem, used), rgb, result, report)
         print(json.dumps(report) if options.json else _table(report), flush=True)
@@ -127,16 +127,20 @@ def _unused(stem: str, used: set[str]) -> str:
 
 def _write(folder: Path, name: str, rgb, result, report: dict) -> None:
     try:
-        (folder / f"{name}.ids.png").write_bytes(result.id_png())
+        (folder / f"{name}.ids.png").write_bytes(result.id_png(report["full_size"]))
         Image.fromarray(result.overlay(rgb)).save(folder / f"{name}.overlay.png")
         (folder / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     except OSError as error:
         raise SSegError(f'The results cannot be written to "{folder}" ({error.strerror}).') from error
 
 
+def _sizes(report: dict) -> str:
+    (height, width), (rows, columns) = report["full_size"], report["size"]
+    return f"{width} x {height}" + ("" if (rows, columns) == (height, width) else f", worked on at {columns} x {rows}")
+
+
 def _table(report: dict) -> str:
-    height, width = report["size"]
-    lines = [f"{report['image']}  {width} x {height}"]
+    lines = [f"{report['image']}  {_sizes(report)}"]
     for row in report["phrases"]:
         score = f"{row['mean_score']:.2f}" if row["area"] else "   -"
         note = "" if row["known"] else "  (the weights have not seen this word)"
@@ -162,16 +166,16 @@ def _pseudo_masks(options) -> int:
     failed, used, rows = 0, set(), []
     for path in paths:
         try:
-            rgb = images.read(path)
+            rgb, full = images.read_sized(path)
             masks = masker(rgb, *how)
-            score = masks.against(_mask_of(path, options.truth)) if options.truth else None
+            score = masks.against(_mask_of(path, options.truth), full_size=full) if options.truth else None
         except SSegError as error:  # the other pictures are still worth having
             if len(paths) == 1:
                 raise
             print(error, file=sys.stderr)
             failed += 1
             continue
-        report = {"image": path, **masks.to_json(), **({"truth": score} if score else {})}
+        report = {"image": path, "full_size": list(full), **masks.to_json(), **({"truth": score} if score else {})}
         if options.out:
             name = _unused(Path(path).stem, used)
             _write(options.out, name, rgb, masks, report)
@@ -232,9 +236,9 @@ def _write_sheets(folder: Path, rows, heads: list[str]) -> None:
 
 
 def _cluster_table(report: dict) -> str:
-    (height, width), (rows, columns) = report["size"], report["grid"]
+    rows, columns = report["grid"]
     lines = [
-        f"{report['image']}  {width} x {height}, {columns} x {rows} cells",
+        f"{report['image']}  {_sizes(report)}, {columns} x {rows} cells",
         f"  {report['features']} ({report['facet']}), {report['method']}, K {report['k']}, seed {report['seed']}",
         f"  cluster  area %  spread  nearest  border %{'  class' if 'truth' in report else ''}",
     ]
@@ -262,17 +266,18 @@ def _compare(options) -> int:
     failed, used, rows, found = 0, set(), [], []
     for path in paths:
         try:
-            rgb = images.read(path)
+            rgb, full = images.read_sized(path)
             a, b = (comparison.answer(side, side.encode(rgb), words, options.background)
                     for side, words in zip(sides, asked, strict=True))
-            compared = comparison.compare(a, b, _mask_of(path, options.truth) if options.truth else None)
+            compared = comparison.compare(a, b, _mask_of(path, options.truth) if options.truth else None, full)
         except SSegError as error:  # the other pictures are still worth having
             if len(paths) == 1:
                 raise
             print(error, file=sys.stderr)
             failed += 1
             continue
-        report = {"image": path, "a": options.weights, "b": options.plus, **compared.to_json()}
+        report = {"image": path, "full_size": list(full), "a": options.weights, "b": options.plus}
+        report |= compared.to_json()
         found.append(compared)
         if options.out:
             _write_comparison(options.out, _unused(Path(path).stem, used), a, b, report)
@@ -315,8 +320,8 @@ def _comparison_row(name: str, rgb, compared):
 
 def _write_comparison(folder: Path, name: str, a, b, report: dict) -> None:
     try:
-        (folder / f"{name}.a.png").write_bytes(a.id_png())
-        (folder / f"{name}.b.png").write_bytes(b.id_png())
+        for side, answer in (("a", a), ("b", b)):
+            (folder / f"{name}.{side}.png").write_bytes(answer.id_png(report["full_size"]))
         (folder / f"{name}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     except OSError as error:
         raise SSegError(f'The results cannot be written to "{folder}" ({error.strerror}).') from error

@@ -11,9 +11,10 @@ from scipy import ndimage
 from sseg import images
 from sseg.errors import SSegError
 from sseg.feature_map import Features, inertias_of, means_of
+from sseg.images import enlarge
 from sseg.metrics import StreamingIoU, oracle_labels
 from sseg.outlines import follow
-from sseg.truth import read_ids
+from sseg.truth import read_ids_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +94,15 @@ class PseudoMasks:
         finer = np.maximum(self.ids.shape, other.ids.shape)
         return float(adjusted_rand_score(*(enlarge(one.ids, finer).ravel() for one in (self, other))))
 
-    def against(self, truth, class_names: list[str] | None = None, ignore: int = 255) -> dict:
+    def against(self, truth, class_names: list[str] | None = None, ignore: int = 255, full_size=None) -> dict:
         """How well the clusters fit true classes, each cluster taking the class of most of its pixels (paper, section
         3, oracle): the figures of `train.evaluate --oracle` for this one picture.
 
         Args:
-            truth: ids (H, W), or path or PNG bytes of a mask (see `truth.read_ids`).
+            truth: ids (H, W), or path or PNG bytes of a mask (see `truth.read_ids_at`).
             class_names: in id order; without them an id is its own name.
             ignore: the id of pixels that do not count.
+            full_size: (H, W) of the picture before it was scaled down, which the mask may have, too.
 
         Returns:
             oracle_miou and pixel_accuracy (per cent, 2 decimals, None if nothing counts); classes that occur:
@@ -110,7 +112,7 @@ class PseudoMasks:
         Raises:
             SSegError: the mask cannot be read, is in colour, has another size, or an id without a name.
         """
-        truth = _truth(truth, self.features.size)
+        truth = read_ids_at(truth, self.features.size, full_size).astype(np.int64)
         counted = truth != ignore
         present, areas = np.unique(truth[counted], return_counts=True)
         _check_ids(present, class_names)
@@ -138,9 +140,9 @@ class PseudoMasks:
             "ignored": float(1 - counted.mean()),
         }
 
-    def id_png(self) -> bytes:
-        """PNG of ids, as in `clusters`: a pixel of cluster i has the value i."""
-        return images.id_png(self.labels - 1)
+    def id_png(self, size=None) -> bytes:
+        """PNG of ids, as in `clusters`: a pixel of cluster i has the value i. `size`: as in `images.id_png`."""
+        return images.id_png(self.labels - 1, size)
 
     def overlay(self, image, opacity: float = 0.55) -> np.ndarray:
         """The picture with the clusters' colours over it: uint8 (H, W, 3)."""
@@ -173,12 +175,6 @@ class PseudoMasks:
         }
 
 
-def enlarge(cells: np.ndarray, size) -> np.ndarray:
-    """What is at the cell of each pixel, (h, w, ...) -> (H, W, ...), by the rule of `metrics.oracle_update`."""
-    rows, columns = (np.arange(n) * count // n for n, count in zip(size, cells.shape[:2], strict=True))
-    return cells[rows[:, None], columns]
-
-
 def _outlines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cell sides on each cluster's outline, the frame of the picture included; and those at another cluster."""
     padded = np.pad(ids, 1, constant_values=-1)
@@ -186,17 +182,6 @@ def _outlines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     other = beside != ids
     sides = (other.sum(0), (other & (beside >= 0)).sum(0))
     return tuple(np.bincount(ids.ravel(), count.ravel()) for count in sides)
-
-
-def _truth(truth, size) -> np.ndarray:
-    """Ids (H, W) of the picture's size."""
-    ids = read_ids(truth) if isinstance(truth, (str, bytes)) or hasattr(truth, "__fspath__") else np.asarray(truth)
-    if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):
-        raise SSegError(f"True classes are whole numbers (H, W), not {ids.dtype} {ids.shape}.")
-    if ids.shape != tuple(size):
-        raise SSegError(f"The mask has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {size[1]} x {size[0]}: "
-                        "make them one size.")
-    return ids.astype(np.int64)
 
 
 def _check_ids(present: np.ndarray, class_names) -> None:

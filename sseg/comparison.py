@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from sseg import images
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU
-from sseg.truth import read_ids
+from sseg.truth import read_ids_at
 
 TOLERANCE = 0.0075  # of the diagonal: how far outlines may lie apart (Csurka et al. 2013)
 BACKGROUND, IGNORED = -1, -2
@@ -146,12 +146,13 @@ def answer(segmenter, encoded, categories, background: float = 0.0):
     return segmenter.ask(encoded, categories, background, **alone)
 
 
-def compare(a, b, truth=None) -> Comparison:
+def compare(a, b, truth=None, full_size=None) -> Comparison:
     """Compare two `Segmentation`s of one picture; their categories are put into one list, by their text.
 
     Args:
         truth: file or bytes of a mask of ids, as `Segmentation.id_png` writes them: 0 = background, i + 1 = category i
             of the joint list (A's, then what B adds), 255 = not counted.
+        full_size: (H, W) of the picture before it was scaled down, which the mask may have, too.
     Raises:
         SSegError: pictures or a truth of another size, or ids that no category has.
     """
@@ -164,16 +165,13 @@ def compare(a, b, truth=None) -> Comparison:
             places[text.casefold()] = len(categories)
             categories.append(text)
     table = np.array([*(places[text.casefold()] for text in b.phrases), BACKGROUND], np.int32)  # -1 takes the last
-    return Comparison(categories, a.labels, table[b.labels], _truth(truth, a.size, categories))
+    return Comparison(categories, a.labels, table[b.labels], _truth(truth, a.size, full_size, categories))
 
 
-def _truth(source, size, categories) -> np.ndarray | None:
+def _truth(source, size, full_size, categories) -> np.ndarray | None:
     if source is None:
         return None
-    ids = read_ids(source)
-    if ids.shape != tuple(size):
-        raise SSegError(f"The true mask has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {size[1]} x {size[0]}: "
-                        "make them one size.")
+    ids = read_ids_at(source, size, full_size, "The true mask")
     known = ids[ids != NO_TRUTH]
     if known.size and known.max() > len(categories):
         raise SSegError(f"The true mask holds the id {known.max()}, but there are {len(categories)} categories: 0 is "

@@ -25,13 +25,13 @@ PALETTE = (
 _OPEN = threading.Lock()  # warnings.catch_warnings is not thread-safe
 
 
-def read(source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read(source, max_pixels: int | None = None) -> np.ndarray:
     """Read a picture as people mean it to look.
 
     Args:
         source: path, bytes, PIL image, or array (H, W), (H, W, 1), (H, W, 3), (H, W, 4): bool, uint8, uint16 or
             float in 0..1.
-        max_pixels: a picture with more is scaled down to it, sides in proportion.
+        max_pixels: a picture with more is scaled down to it, sides in proportion; None: `MAX_PIXELS`.
 
     Returns:
         RGB, uint8 (H, W, 3), writable: turned upright by its EXIF data, transparency on white, the first frame of an
@@ -40,17 +40,32 @@ def read(source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         SSegError: no such file, not a picture, damaged or cut off, or too big even to open (179 megapixels).
     """
+    return read_sized(source, max_pixels)[0]
+
+
+def read_sized(source, max_pixels: int | None = None) -> tuple[np.ndarray, tuple[int, int]]:
+    """What `read` says, and the size (H, W) that a person sees the picture at: upright, and not scaled down."""
+    max_pixels = max_pixels or MAX_PIXELS
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        return _to_rgb_array(source, max_pixels, "The picture")
+        size = source.size
+        rgb = _to_rgb_array(source, max_pixels, "The picture")
+        return rgb, _seen_size(size, source)
     with _open(source) as image:
+        size = image.size
         factor = (image.width * image.height / max_pixels) ** 0.5
         if factor > 1:
             image.draft(
                 None, (int(image.width / factor), int(image.height / factor))
             )  # JPEG: decode at a half, a quarter
-        return _to_rgb_array(image, max_pixels, _name(source))
+        rgb = _to_rgb_array(image, max_pixels, _name(source))
+        return rgb, _seen_size(size, image)
+
+
+def _seen_size(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
+    """Stored width and height -> height and width upright."""
+    return size if _orientation(image) >= 5 else size[::-1]
 
 
 def _name(source) -> str:
@@ -107,19 +122,33 @@ def _to_rgb_array(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    if _orientation(image) == 1:
+        return image
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF data: the picture itself is fine
-        pass
-    return image
+        return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's 1..8; 1 where it has none that can be read. From 5 on, stored rows are columns."""
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return found if found in range(1, 9) else 1
+    except Exception:  # broken EXIF data: the picture itself is fine
+        return 1
+
+
+def working_size(height: int, width: int, max_pixels: int | None = None) -> tuple[int, int]:
+    """The size (H, W) at which `read` gives a picture: its own, or that of `max_pixels` in proportion."""
+    factor = (height * width / (max_pixels or MAX_PIXELS)) ** 0.5
+    return (height, width) if factor <= 1 else (max(1, int(height / factor)), max(1, int(width / factor)))
 
 
 def _shrink(image: Image.Image, max_pixels: int) -> Image.Image:
-    factor = (image.width * image.height / max_pixels) ** 0.5
-    if factor <= 1:
+    size = working_size(image.height, image.width, max_pixels)[::-1]
+    if size == image.size:
         return image
-    size = (max(1, int(image.width / factor)), max(1, int(image.height / factor)))
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
@@ -179,12 +208,24 @@ def overlay(rgb: np.ndarray, labels: np.ndarray, palette=None, opacity: float = 
     return out
 
 
-def id_png(labels: np.ndarray) -> bytes:
-    """Labels (H, W) as a PNG of ids: 0 = background, i + 1 = label i; 8 bits a pixel, or 16 if an id is over 255."""
+def enlarge(cells: np.ndarray, size) -> np.ndarray:
+    """What is at the cell of each pixel: (h, w, ...) -> (H, W, ...)."""
+    rows, columns = (np.arange(n) * count // n for n, count in zip(size, cells.shape[:2], strict=True))
+    return cells[rows[:, None], columns]
+
+
+def id_png(labels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
+    """Labels (H, W) as a PNG of ids: 0 = background, i + 1 = label i; 8 bits a pixel, or 16 if an id is over 255.
+
+    size: height and width of the PNG, if it is to be larger, by nearest neighbour.
+    """
     ids = labels.astype(np.int64) + 1
     if ids.min(initial=0) < 0 or ids.max(initial=0) > 65535:
         raise ValueError("labels must lie in -1..65534")
-    image = Image.fromarray(ids.astype(np.uint8 if ids.max(initial=0) < 256 else np.uint16))
+    ids = ids.astype(np.uint8 if ids.max(initial=0) < 256 else np.uint16)
+    if size and tuple(size) != ids.shape:
+        ids = enlarge(ids, size)
+    image = Image.fromarray(ids)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=3)  # a third of the default's time, a few per cent bigger
     return buffer.getvalue()

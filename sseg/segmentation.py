@@ -90,9 +90,9 @@ class Segmentation:
         """COCO run lengths of each phrase's mask: {"size": [H, W], "counts": str}."""
         return [images.rle(self.labels == i) for i in range(len(self.phrases))]
 
-    def id_png(self) -> bytes:
-        """PNG of ids: 0 = background, i + 1 = phrase i."""
-        return images.id_png(self.labels)
+    def id_png(self, size: tuple[int, int] | None = None) -> bytes:
+        """PNG of ids: 0 = background, i + 1 = phrase i. `size`: as in `images.id_png`."""
+        return images.id_png(self.labels, size)
 
     def overlay(self, image, opacity: float = 0.55) -> np.ndarray:
         """The picture with the phrases' colours over it: uint8 (H, W, 3)."""

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from sseg.errors import SSegError
+from sseg.images import working_size
 
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
@@ -23,6 +24,41 @@ def read_ids(source) -> np.ndarray:
     Raises:
         SSegError: no such file, not a picture, a colour picture, or a JPEG.
     """
+    return _read(source).astype(np.int32)
+
+
+def read_ids_at(source, size: tuple[int, int], full_size: tuple[int, int] | None = None, what="The mask") -> np.ndarray:
+    """The ids of a true mask at the pixels that a picture was worked on.
+
+    Args:
+        source: as for `read_ids`, or the ids themselves, an array of whole numbers (H, W).
+        size: height and width that were worked on.
+        full_size: those of the picture itself, where it was scaled down; without, the library's own rule
+            (`images.working_size`) says what was. A mask of that size is read by nearest neighbour.
+        what: the mask, in errors.
+
+    Returns:
+        int32 (H, W) of `size`.
+
+    Raises:
+        SSegError: as `read_ids`, or a mask of neither size.
+    """
+    is_file = isinstance(source, (str, bytes)) or hasattr(source, "__fspath__")
+    ids, size = _read(source) if is_file else np.asarray(source), tuple(size)
+    if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):
+        raise SSegError(f"True classes are whole numbers (H, W), not {ids.dtype} {ids.shape}.")
+    fits = ids.shape == (full_size and tuple(full_size)) or not full_size and working_size(*ids.shape) == size
+    if ids.shape != size and not fits:
+        height, width = full_size or size
+        raise SSegError(f"{what} has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {width} x {height}: "
+                        "make them one size.")
+    if ids.shape != size:
+        rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(size, ids.shape, strict=True))
+        ids = ids[rows[:, None], columns]
+    return ids.astype(np.int32)
+
+
+def _read(source) -> np.ndarray:
     name = "The mask" if isinstance(source, bytes) else str(source)
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise SSegError(f"There is no mask file {name}: check the path.")
@@ -32,7 +68,7 @@ def read_ids(source) -> np.ndarray:
                 raise SSegError(f"{name} is a colour picture ({mask.mode}): save ids as a grey or palette PNG.")
             if mask.format == "JPEG":
                 raise SSegError(f"{name} is a JPEG, which does not keep ids exactly: save them as PNG.")
-            return np.asarray(mask).astype(np.int32)
+            return np.asarray(mask)
     except SSegError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever damaged data leads to

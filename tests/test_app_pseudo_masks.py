@@ -243,7 +243,7 @@ def test_a_huge_picture_is_shown_smaller_and_says_so(client, tmp_path):
     view, found = send(client, tmp_path / "huge.png")
     width, height = Image.open(view["image"]).size
     assert 0.9 * VIEW_PIXELS < width * height <= VIEW_PIXELS and width / height == pytest.approx(4 / 3, rel=0.01)
-    assert "shown smaller" in found["note"]
+    assert "shown at " in found["note"]
 
 
 def test_a_question_about_a_forgotten_answer_or_a_place_outside_gets_one_sentence(client, path):

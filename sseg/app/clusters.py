@@ -65,7 +65,7 @@ class Held:
     found: object  # sseg.feature_map.Features
     colours: Saved  # (h, w) the features as colours
     masker: PseudoMasker  # that made them
-    reduced: bool  # the file has more pixels than are shown
+    full_size: tuple[int, int]  # (H, W) of the picture upright, before it was scaled down
     masks: Recent = field(default_factory=lambda: Recent(lambda held: len(held) <= HELD_MASKS))
 
     @property
@@ -115,18 +115,17 @@ class Clusters:
         held = self._held.find(key)
         if held:
             return held, 0.0
-        shown = images.read(path, max_pixels=VIEW_PIXELS)
+        shown, full = images.read_sized(path, max_pixels=VIEW_PIXELS)
         masker = self.fetch(settings, at_stage)
         at_stage("Computing features")
         start = time.perf_counter()
         found = masker.encode(path, resolution=settings.resolution)
         seconds = time.perf_counter() - start
-        reduced = found.size[0] * found.size[1] > shown.shape[0] * shown.shape[1]
         for facet in (settings.facet, found.facet):  # the page asks for none at first, then for the one it was given
             self._taken[settings.features, facet] = found.source, found.facet
         key = self.key(path, settings)
         held = Held(key, Path(path).name, Saved(Image.fromarray(shown)), found, Saved(Image.fromarray(found.pca())),
-                    masker, reduced)  # fmt: skip
+                    masker, full)  # fmt: skip
         self._held.keep(key, held)
         return held, seconds
 
@@ -192,7 +191,7 @@ class Clusters:
     def report(self, key, outlines="cells") -> dict:
         """An answer as JSON: what `PseudoMasks.to_json` says, with the key for more questions."""
         held, masks = self.outlined(key, outlines)
-        return {"key": key, "name": held.name, **masks.to_json()}
+        return {"key": key, "name": held.name, "full_size": list(held.full_size), **masks.to_json()}
 
     def outlined(self, key, outlines):
         """Features and division of an earlier answer, its outlines as asked for."""
@@ -229,14 +228,15 @@ class Clusters:
         if kind == "json":
             data, mime, ending = json.dumps(self.report(key, outlines)).encode(), "application/json", ".json"
         else:
-            data, mime, ending = self.outlined(key, outlines)[1].id_png(), "image/png", "-clusters.png"
+            held, masks = self.outlined(key, outlines)
+            data, mime, ending = masks.id_png(held.full_size), "image/png", "-clusters.png"
         return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}
 
 
 def _note(held, encoding, dividing):
     """One line about a run."""
-    width, height = held.picture.picture.size
+    (height, width), shown = held.full_size, held.picture.picture.size
     rows, columns = held.found.grid
-    size = f"{width} × {height} pixels" + (", shown smaller than it is" if held.reduced else "")
+    size = f"{width} × {height} pixels" + (", shown at {} × {}".format(*shown) if shown != (width, height) else "")
     took = f"features {1000 * encoding:.0f} ms" if encoding else "features from memory"
     return f"{size} · {columns} × {rows} patches · {took}, clusters {1000 * dividing:.0f} ms"

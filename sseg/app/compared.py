@@ -74,8 +74,9 @@ class Compared:
             at_stage(f"{name} is looking")
             answers.append(answer(self.segmenter(name), self._encode(held, name), phrases, float(background)))
         at_stage("Comparing")
-        compared = compare(*answers, truth)
-        report = {"picture": held.key, "name": held.name, "a": a, "b": b, **compared.to_json()}
+        compared = compare(*answers, truth, held.full_size)
+        report = {"picture": held.key, "name": held.name, "full_size": list(held.full_size), "a": a, "b": b}
+        report |= compared.to_json()
         return self._view(held, compared, answers, report, time.perf_counter() - start), report
 
     def _encode(self, held, name):
@@ -90,7 +91,7 @@ class Compared:
     def _view(self, held, compared: Comparison, answers, report, seconds) -> dict:
         colors = _colors(compared)
         signs = np.zeros(held.rgb.shape[:2], np.int8) if compared.corrections is None else compared.corrections
-        height, width = held.rgb.shape[:2]
+        height, width = held.full_size
         masks = [pack_ids(side + 1, one.confidence)
                  for side, one in zip((compared.a, compared.b), answers, strict=True)]  # fmt: skip
         return {

@@ -45,7 +45,7 @@ class Held:
     weights: str
     rgb: np.ndarray  # (H, W, 3) uint8
     encoded: object
-    reduced_from: tuple[int, int] | None  # width and height of the file, if it was scaled down
+    full_size: tuple[int, int]  # (H, W) of the picture upright, before it was scaled down
 
     @property
     def nbytes(self):
@@ -73,19 +73,12 @@ def data_url(picture: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _reduced_from(path, rgb):
-    """Width and height of the file, turned upright, if the picture was scaled down when it was read."""
-    with Image.open(path) as file:
-        size = file.size
-    return size if size[0] * size[1] > VIEW_PIXELS else None
-
-
 def _note(held, encoding, asking):
     """One line about a run, in milliseconds."""
     height, width = held.rgb.shape[:2]
     size = f"{width} × {height} pixels"
-    if held.reduced_from:
-        size += ", scaled down from {} × {}".format(*held.reduced_from)
+    if held.full_size != (height, width):
+        size += ", scaled down from {} × {}".format(*held.full_size[::-1])
     took = f"picture {1000 * encoding:.0f} ms, words {1000 * asking:.0f} ms"
     return f"{size} · {took if encoding else f'words only, {1000 * asking:.0f} ms'}"
 
@@ -158,12 +151,12 @@ class Service:
         held = self._held.find(key)
         if held:
             return held, 0.0
-        rgb = images.read(path, max_pixels=VIEW_PIXELS)
+        rgb, full = images.read_sized(path, max_pixels=VIEW_PIXELS)
         at_stage("Finding regions")
         start = time.perf_counter()
         encoded = self.loaded(weights).encode(rgb)
         seconds = time.perf_counter() - start
-        held = Held(key, Path(path).name, weights, rgb, encoded, _reduced_from(path, rgb))
+        held = Held(key, Path(path).name, weights, rgb, encoded, full)
         self._held.keep(key, held)
         return held, seconds
 
@@ -249,7 +242,7 @@ class Service:
         """The answer at a threshold, None for the weights' own, as JSON: what `Segmentation.to_json` says, with the
         picture's key and name."""
         result = self.loaded(held.weights).ask(held.encoded, words, background)
-        return {"picture": held.key, "name": held.name, **result.to_json()}
+        return {"picture": held.key, "name": held.name, "full_size": list(held.full_size), **result.to_json()}
 
     def explain(self, key, words, x, y, n=5) -> dict:
         """The `n` best phrases at pixel (x, y), with scores and the margin between the first two."""
@@ -284,5 +277,5 @@ class Service:
             data, mime, ending = json.dumps(self.report(held, words, background)).encode(), "application/json", ".json"
         else:
             result = self.loaded(held.weights).ask(held.encoded, words, background)
-            data, mime, ending = result.id_png(), "image/png", "-ids.png"
+            data, mime, ending = result.id_png(held.full_size), "image/png", "-ids.png"
         return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}

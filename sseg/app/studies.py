@@ -113,7 +113,8 @@ class Studies:
         masks = self.clusters.divide(held, settings)
         at_stage("Comparing with the ground truth")
         names = [name.strip() or str(i) for i, name in enumerate(names.split(","))] if names else None
-        score = masks.against(Path(truth).read_bytes(), class_names=names)  # bytes: no path in messages
+        mask = Path(truth).read_bytes()  # bytes: no path in messages
+        score = masks.against(mask, class_names=names, full_size=held.full_size)
         places = self.clusters.places(held, masks, last)
         return shown_truth(held, masks, score, places), {"name": held.name, "truth": Path(truth).name, **score}
 
