@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from sseg import images
+from sseg import images, phrases
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU
 from sseg.truth import read_ids_at
@@ -159,12 +159,12 @@ def compare(a, b, truth=None, full_size=None) -> Comparison:
     if tuple(a.size) != tuple(b.size):
         raise SSegError("Only answers about one picture can be compared: these pictures differ in size.")
     categories = list(a.phrases)
-    places = {text.casefold(): place for place, text in enumerate(categories)}
+    places = {phrases.key(text): place for place, text in enumerate(categories)}
     for text in b.phrases:
-        if text.casefold() not in places:
-            places[text.casefold()] = len(categories)
+        if phrases.key(text) not in places:
+            places[phrases.key(text)] = len(categories)
             categories.append(text)
-    table = np.array([*(places[text.casefold()] for text in b.phrases), BACKGROUND], np.int32)  # -1 takes the last
+    table = np.array([*(places[phrases.key(text)] for text in b.phrases), BACKGROUND], np.int32)  # -1 takes the last
     return Comparison(categories, a.labels, table[b.labels], _truth(truth, a.size, full_size, categories))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from sseg import images, inference
 from sseg.features.pixels import PixelFeatures
 from sseg.outlines import colours, soft_follow
-from sseg.phrases import content_words, parse, words_of
+from sseg.phrases import content_words, key, parse, synonyms_of, words_of
 from sseg.pseudo_masks import pseudo_masks
 from sseg.segmentation import Segmentation
 from sseg.slips import slips
@@ -151,6 +151,7 @@ class Segmenter:
     @torch.inference_mode()
     def embed(self, texts: list[str]) -> Tensor:
         """Embeddings (T, E) of unit length, each text put into the prompt; remembered by text."""
+        texts = list(map(self._spelled, texts))
         with self._lock:
             found = {text: self._cache[text] for text in texts if text in self._cache}
         new = [text for text in dict.fromkeys(texts) if text not in found]
@@ -167,6 +168,17 @@ class Segmenter:
             while len(self._cache) > CACHED_TEXTS:
                 self._cache.popitem(last=False)
         return torch.stack([found[text] for text in texts])
+
+    def _spelled(self, text: str) -> str:
+        """The text with hyphens where the weights know them: "blue-tiled" is read as two words, "t-shirt" as it is."""
+        if "-" not in text or not self.words:
+            return text
+        parts = (word if word.casefold() in self._hyphenated else word.replace("-", " ") for word in text.split())
+        return " ".join(" ".join(parts).split()) or text
+
+    @cached_property
+    def _hyphenated(self) -> set[str]:
+        return {part for word in self.words for part in word["text"].casefold().split() if "-" in part}
 
     @cached_property
     def _naming(self) -> list[dict]:
@@ -194,11 +206,11 @@ class Segmenter:
             families.setdefault(word.get("name", word["text"]), set()).add(index[word["text"]])
         places: dict[str, set[int]] = {}
         for word in self._naming:
-            places.setdefault(word["text"].casefold(), set()).update(families[word.get("name", word["text"])])
+            places.setdefault(key(word["text"]), set()).update(families[word.get("name", word["text"])])
         for kind, name in wider.items():  # a man is no rival of a person, nor a person of a man
-            places.setdefault(name.casefold(), set()).add(index[kind])
+            places.setdefault(key(name), set()).add(index[kind])
             if name in index:
-                places[kind.casefold()].add(index[name])
+                places[key(kind)].add(index[name])
         return {text: sorted(indices) for text, indices in places.items()}
 
     @cached_property
@@ -219,7 +231,7 @@ class Segmenter:
         """
         if not self._known_texts:
             return []
-        parts = [part for part in phrase.split("|") if part.strip()] or [phrase]
+        parts = synonyms_of(phrase) or [phrase]
         cosines = (self._known_embeddings @ self.embed(parts).T).amax(1)  # (V,)
         places = {text: i for i, text in enumerate(self._known_texts)}
         first = [places[text] for text in self.slips(phrase)]
@@ -295,9 +307,9 @@ class Segmenter:
 
     def with_kinds(self, asked: list[tuple[str, ...]]) -> list[list[str]]:
         """The texts of each class and their kinds that nobody asked for by name: "person" is also man, woman, boy."""
-        named = {text.casefold() for texts in asked for text in texts}
-        kinds = [[kind for text in texts for kind in self._kinds.get(text.casefold(), ())] for texts in asked]
-        return [[*texts, *(kind for kind in dict.fromkeys(more) if kind not in named)]
+        named = {key(text) for texts in asked for text in texts}
+        kinds = [[kind for text in texts for kind in self._kinds.get(key(text), ())] for texts in asked]
+        return [[*texts, *(kind for kind in dict.fromkeys(more) if key(kind) not in named)]
                 for texts, more in zip(asked, kinds, strict=True)]  # fmt: skip
 
     @cached_property
@@ -306,7 +318,7 @@ class Segmenter:
         kinds: dict[str, list[str]] = {}
         for word in self._naming:
             if "wider" in word:
-                kinds.setdefault(word["wider"].casefold(), []).append(word["text"])
+                kinds.setdefault(key(word["wider"]), []).append(word["text"])
         return kinds
 
     def logits(self, masks: Tensor, texts: list[str], embeddings: Tensor, owners: Tensor | None = None):
@@ -342,7 +354,7 @@ class Segmenter:
     def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
         same = (embeddings @ self._known_embeddings.T).amax(0) > self.model.config.too_close  # (V,)
-        same[[i for text in texts for i in self._known_places.get(text.casefold(), ())]] = True
+        same[[i for text in texts for i in self._known_places.get(key(text), ())]] = True
         shut_out = torch.zeros(same.shape, device=self.device).masked_fill(same, -torch.inf)
         shut_out = shut_out - self.model.config.handicap
         return encoded.known_logits + shut_out  # a fifth of the time of filling (N, V) under a mask

@@ -16,7 +16,7 @@ from transformers.models.upernet.modeling_upernet import UperNetHead
 from sseg import images, inference
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
-from sseg.phrases import PhraseClass, parse
+from sseg.phrases import PhraseClass, key, parse
 from sseg.segmentation import Segmentation
 from sseg.threshold import BACKGROUND, check_background
 
@@ -206,9 +206,9 @@ class SelfTrainedSegmenter:
 
     def place(self, asked: PhraseClass) -> int:
         """Which category is meant: the first that shares a synonym."""
-        words = {text.casefold() for text in asked.synonyms}
+        words = set(map(key, asked.synonyms))
         for place, own in enumerate(self._classes):
-            if words & {text.casefold() for text in own.synonyms}:
+            if words & set(map(key, own.synonyms)):
                 return place
         some = ", ".join(one.synonyms[0] for one in self._classes[:5])
         raise SSegError(f'"{asked.text}" is none of the {len(self.categories)} categories that these weights know '

@@ -400,3 +400,21 @@ def test_words_that_name_nothing_are_known_but_neither_compete_nor_are_they_answ
     assert {word["phrase"] for word in two.explain(5, 5)["words"]} == {"dog", "grass"}
     assert more.known("running") and not plain.known("running")
     assert "running" not in dict(more.nearest("runing"))
+
+
+# ---- spellings -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("spelled", ["red_car", "Red-Car", '"red car"', "['red car']", "ｒｅｄ　car", "red car ."])
+def test_a_known_phrase_is_found_however_it_is_spelled(tiny_weights, picture, spelled):
+    segmenter = sseg.load(tiny_weights, "cpu")
+    encoded = segmenter.encode(picture)
+    plain, found = (segmenter.ask(encoded, f"{one}, dog") for one in ("red car", spelled))
+    assert torch.allclose(plain.coarse_scores, found.coarse_scores, atol=1e-6) and found.known == [True, True]
+    assert segmenter.nearest(spelled, 1)[0][0] == "red car"
+
+
+def test_hyphens_are_kept_where_the_weights_know_them(tiny_weights):
+    segmenter = sseg.load(tiny_weights, "cpu")
+    segmenter.words.append({"text": "t-shirt", "count": 1})
+    kept, parted, plain = segmenter.embed(["red t-shirt", "red-car", "red car"])
+    assert torch.equal(parted, plain)
+    assert not torch.equal(kept, segmenter.embed(["red t shirt"])[0])

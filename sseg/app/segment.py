@@ -8,6 +8,7 @@ from sseg.app.running import watched
 from sseg.app.service import Service
 from sseg.app.uploads import own_file
 from sseg.app.viewer import SegmentViewer
+from sseg.phrases import replace
 
 WELCOME = "An example, segmented by the words beside it. Type other words, or give your own picture."
 PRESETS = {
@@ -122,7 +123,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
         again_runs(button.click(lambda phrases=PRESETS[name]: phrases, None, words, **private))
 
     def reword(phrases, event: gr.EventData):
-        return _replace(phrases, event.old, event.new)
+        return replace(phrases, event.old, event.new)
 
     again_runs(viewer.reword(reword, words, words, **private))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
@@ -171,8 +172,3 @@ def _runner(service):
         yield from watched(body, outputs=3)
 
     return run
-
-
-def _replace(phrases, old, new):
-    """The words as typed with one entry replaced."""
-    return ", ".join(new if one.strip() == old.strip() else one.strip() for one in phrases.split(","))

@@ -54,7 +54,7 @@ class Held:
 
 def check_words(words):
     """SSegError for words that cannot be asked, before anything is computed."""
-    if not str(words or "").strip(" ,;|\n"):
+    if not words or not str(words).strip(" ,;|\n"):
         raise SSegError("Type what should be found, for example: dog, grass, sky.")
     parse(words)
 

@@ -170,7 +170,7 @@ def test_markup_is_shown_as_typed_and_never_runs(page):
 
 
 def test_an_unseen_word_is_explained_and_can_be_swapped_for_what_was_meant(page):
-    ask(page, "sky, grsas, quokka")
+    ask(page, "sky; 'grsas' , quokka")
     legend_holds(page, "quokka")
     slip, quokka = page.locator(".svp-unknown p").all()
     assert slip.inner_text().startswith("“grsas” was in no caption; did you mean ")
@@ -180,7 +180,7 @@ def test_an_unseen_word_is_explained_and_can_be_swapped_for_what_was_meant(page)
     assert meant.inner_text() == "grass"
     meant.click()
     page.wait_for_function("!document.querySelector('.svp-legend').textContent.includes('grsas')")
-    assert page.get_by_label("What should be found?").input_value() == "sky, grass, quokka"
+    assert page.get_by_label("What should be found?").input_value() == "sky; 'grass' , quokka"
     assert page.locator(".svp-unknown p").count() == 1
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sseg.errors import SSegError
-from sseg.phrases import parse
+from sseg.phrases import key, parse
 from train.data.targets import load_target
 
 
@@ -25,12 +25,12 @@ def match_target(name: str, benchmark) -> Match:
     """
     if benchmark.background is None:
         raise SSegError(f"{benchmark.name} has no background, which --target needs: take voc-mini or coco-mini.")
-    categories, classes = load_target(name).categories, {text: i for i, text in enumerate(benchmark.class_names)}
+    categories, classes = load_target(name).categories, {key(text): i for i, text in enumerate(benchmark.class_names)}
     predicted = np.full(len(categories), benchmark.background, np.int32)
     true = np.full(len(classes), benchmark.ignore, np.int32)
     true[benchmark.background] = benchmark.background
     for number, category in enumerate(categories):
-        for text in parse([category])[0].synonyms:
+        for text in map(key, parse([category])[0].synonyms):
             if text in classes:
                 predicted[number] = classes[text]
                 true[classes[text]] = classes[text]
