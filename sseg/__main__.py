@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from sseg.errors import SSegError
+from sseg.paths import visible
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -191,7 +192,7 @@ def _pictures(paths: list[str]) -> list[str]:
     found = []
     for path in paths:
         if Path(path).is_dir():
-            inside = sorted(str(file) for file in Path(path).iterdir() if file.suffix.lower() in PICTURES)
+            inside = [str(file) for file in visible(Path(path)) if file.suffix.lower() in PICTURES]
             if not inside:
                 raise SSegError(f'There is no picture in the folder "{path}": it needs {", ".join(PICTURES)} files.')
             found += inside

@@ -22,6 +22,7 @@ class StreamingIoU:
         self.intersection = np.zeros(num_classes, np.int64)  # pixels
         self.predicted = np.zeros(num_classes, np.int64)
         self.true = np.zeros(num_classes, np.int64)
+        self.ignored = 0  # pixels whose truth does not count
 
     def update(self, pred_labels, true_labels, ignore=255):
         """Count one picture (or a stack of them): two integer maps of one shape.
@@ -34,6 +35,7 @@ class StreamingIoU:
             raise SSegError(f"Predicted labels {pred.shape} and true labels {true.shape} differ in size.")
         counted = true != ignore
         pred, true = pred[counted], true[counted]
+        self.ignored += counted.size - true.size
         if true.size and (true.min() < 0 or true.max() >= self.num_classes):
             raise SSegError(f"True labels run from {true.min()} to {true.max()}, but there are only "
                             f"{self.num_classes} classes: give the id to ignore, or all class names.")
@@ -64,6 +66,7 @@ class StreamingIoU:
         self.intersection += other.intersection
         self.predicted += other.predicted
         self.true += other.true
+        self.ignored += other.ignored
 
     @property
     def union(self):
@@ -92,20 +95,26 @@ class StreamingIoU:
                  "recall": float(recall[i]), "pixels": int(self.true[i])} for i in np.flatnonzero(self.union)]
 
     def state(self):
-        """(3, num_classes) int64: all that was counted; `restore` takes it."""
-        return np.stack([self.intersection, self.predicted, self.true])
+        """(3, num_classes + 1) int64: all that was counted, ignored pixels last; `restore` takes it."""
+        counts = np.stack([self.intersection, self.predicted, self.true])
+        return np.pad(counts, ((0, 0), (0, 1)), constant_values=self.ignored)
 
     def restore(self, state):
         """Go on from a `state`. Raises SSegError for one of another number of classes."""
-        if state.shape != (3, self.num_classes):
-            raise SSegError(f"The saved counts are of {state.shape[-1]} classes, not {self.num_classes}: start anew.")
-        self.intersection, self.predicted, self.true = (row.astype(np.int64) for row in state)
+        if state.shape != (3, self.num_classes + 1):
+            counted = state.shape[-1] - 1
+            raise SSegError(f"The saved counts are of {counted} classes, not {self.num_classes}: start anew.")
+        self.intersection, self.predicted, self.true = state[:, :-1].astype(np.int64)
+        self.ignored = int(state[0, -1])
 
     def compute(self):
-        """dict: miou, pixel_accuracy (both 0..1, NaN for nothing counted), per_class (num_classes,) IoU."""
+        """dict: miou, pixel_accuracy (both 0..1, NaN for nothing counted), per_class (num_classes,) IoU, and ignored:
+        the share of pixels that did not count (NaN for no pixels)."""
         total = int(self.true.sum())
+        pixels = total + self.ignored
         accuracy = int(self.intersection.sum()) / total if total else float("nan")
-        return {"miou": self.miou(), "per_class": self.iou(), "pixel_accuracy": accuracy}
+        ignored = self.ignored / pixels if pixels else float("nan")
+        return {"miou": self.miou(), "per_class": self.iou(), "pixel_accuracy": accuracy, "ignored": ignored}
 
 
 class BoundaryIoU(StreamingIoU):

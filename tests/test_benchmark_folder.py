@@ -82,6 +82,24 @@ def test_masks_that_do_not_fit_are_named(tmp_path, change, words):
         list(FolderBenchmark(make(tmp_path, **change)))
 
 
+@pytest.mark.parametrize("names", ["cat\ndog\ncat\n", "tiled floor\nsky\ntiled_floor\n", 'Dog\ncat\n"dog"\n'])
+def test_one_name_for_two_ids_is_refused(tmp_path, names):
+    with pytest.raises(SSegError, match="twice, as id 0 and as id 2"):
+        FolderBenchmark(make(tmp_path, names=names))
+
+
+def test_names_are_read_as_phrases_are(tmp_path):
+    benchmark = FolderBenchmark(make(tmp_path, names="'cat'\ntiled_floor | lane\n• t-shirt\n"))
+    assert benchmark.class_names == ["cat", "tiled floor|lane", "t-shirt"]
+
+
+def test_names_with_a_dot_in_front_are_passed_over(tmp_path):
+    make(tmp_path)
+    for part in ("images", "masks"):
+        (tmp_path / part / "._one.png").write_bytes(b"Mac OS X")
+    assert [sample.name for sample in FolderBenchmark(tmp_path)] == ["one"]
+
+
 def test_damaged_masks_and_lists_are_named(tmp_path):
     root = make(tmp_path)
     (root / "masks" / "one.png").write_bytes(b"not a picture")

@@ -108,6 +108,32 @@ def test_outlines_that_follow_the_picture_fit_scenes_better(capsys):
     assert found[1]["oracle_miou"] > found[0]["oracle_miou"] + 1
 
 
+def test_a_black_and_white_mask_is_doubted_and_the_ignored_share_is_said(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    ids = np.zeros((40, 60), np.uint8)
+    ids[10:20, 10:40] = 255  # meant as the foreground
+    Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(tmp_path / "images" / "a.png")
+    Image.fromarray(ids).save(tmp_path / "masks" / "a.png")
+    (tmp_path / "classes.txt").write_text("background\ndog\n")
+    arguments = ["--benchmark", "folder", "--root", str(tmp_path), "--oracle", "--features", "pixels", "--k", "2"]
+    assert evaluate.main(arguments) == 0
+    out, err = capsys.readouterr()
+    result = json.loads(out.splitlines()[-1])
+    assert result["ignored"] == 12.5 and "ignored" in out.splitlines()[5]
+    assert [err.strip()] == result["warnings"] and err.startswith('All pixels that count are "background"; the other')
+    ids[0] = 1
+    Image.fromarray(ids).save(tmp_path / "masks" / "a.png")
+    assert evaluate.main(arguments) == 0
+    assert capsys.readouterr().err == ""
+    ids[:25] = 255
+    ids[-1] = 1
+    Image.fromarray(ids).save(tmp_path / "masks" / "a.png")
+    assert evaluate.main(arguments) == 0
+    assert "62.5 % of the pixels have the id 255, which does not count" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

@@ -33,10 +33,11 @@ from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, OUTLINES, PseudoMasker
 from train.benchmarks import protocol_run
+from train.benchmarks.folder import doubts
 from train.benchmarks.models import RIVALS
 from train.benchmarks.open import BENCHMARKS, HALVES, POINTING, Half, open_benchmark, prepare
 from train.benchmarks.pointing import BLUR, Pointing, play
-from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, predictor, tuned_names
+from train.benchmarks.predictors import THRESHOLDS, ThresholdSweep, check_distinct, predictor, tuned_names
 from train.benchmarks.prepare import write_safely
 from train.benchmarks.progress import Progress
 from train.benchmarks.protocol_run import per_class, percent
@@ -72,6 +73,8 @@ def main(arguments=None):
         result["protocol"] += f", pictures of {options.half} number"
     result.update(half=options.half, target=options.target, commit=commit())
     result.update(hardware=hardware(pick_device(options.device)), torch=torch.__version__)
+    for warning in result["warnings"]:
+        print(warning, file=sys.stderr)
     if options.out:
         write_safely(Path(options.out), json.dumps(result, indent=1).encode())
     if not options.json_only:
@@ -288,6 +291,7 @@ def run_target(benchmark, segmenter, options):
 def run_with_background(benchmark, segmenter, names, options):
     """Asked as the app asks, the weights' other words competing; see `ThresholdSweep` for the threshold."""
     classes = np.array([i for i in range(len(names)) if i != benchmark.background])
+    check_distinct([names[i] for i in classes])
     sweeping = options.background == SWEEP
     sweep = ThresholdSweep(len(names), THRESHOLDS if sweeping else (options.background,))
     main, seconds = benchmark.groups.get("main"), 0.0
@@ -346,7 +350,8 @@ def summary(benchmark, metric, seconds, options):
     """The figures that every run has, in per cent with two decimals."""
     scores = metric.compute()
     result = {"benchmark": benchmark.name, "images": len(benchmark), "classes": len(benchmark.class_names),
-              "miou": percent(scores["miou"]), "pixel_accuracy": percent(scores["pixel_accuracy"])}
+              "miou": percent(scores["miou"]), "pixel_accuracy": percent(scores["pixel_accuracy"]),
+              "ignored": percent(scores["ignored"]), "warnings": doubts(benchmark, metric)}
     for group, classes in benchmark.groups.items():
         result[f"miou_{group}"] = percent(metric.miou(classes))
     result.update(seconds_per_image=round(seconds / max(len(benchmark), 1), 5), seed=options.seed_offset)
@@ -358,7 +363,8 @@ def table(benchmark, metric, result):
     """What a person wants to see: the means, and the ten best and worst classes that occur."""
     lines = [f"{result['benchmark']}, {result['images']} images, {result['classes']} classes: {result['model']}",
              result["protocol"], ""]
-    means = [("mIoU", "miou"), *((group, f"miou_{group}") for group in benchmark.groups), ("pixels", "pixel_accuracy")]
+    means = [("mIoU", "miou"), *((group, f"miou_{group}") for group in benchmark.groups)]
+    means += [("pixels", "pixel_accuracy"), ("ignored", "ignored")]
     lines += [f"  {label:<24} {show(result[key])}" for label, key in means]
     iou = metric.iou()
     order = [i for i in np.argsort(-np.nan_to_num(iou, nan=-1), kind="stable") if not np.isnan(iou[i])]

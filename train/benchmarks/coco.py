@@ -10,6 +10,7 @@ what nobody labelled. Both are small parts of the 5,000 photographs; their figur
 import json
 
 from sseg.errors import SSegError
+from sseg.paths import visible
 from train.benchmarks.photographs import PhotographBenchmark, folder_of
 
 KINDS = {"coco-mini": ("objects", "instances_val2017.json"), "coco-mini-stuff": ("semantic", "panoptic_val2017.json")}
@@ -25,7 +26,7 @@ def open_coco(name: str, root=None, limit=None) -> PhotographBenchmark:
     except (OSError, ValueError, KeyError):
         raise SSegError(f"{path} is missing or damaged: --root must hold COCO's layout, see docs/data.md.") from None
     ids, names = [one["id"] for one in categories], [one["name"] for one in categories]
-    pairs = [(folder / "val2017" / f"{p.stem}.jpg", p) for p in sorted((folder / masks / "val2017").glob("*.png"))]
+    pairs = [(folder / "val2017" / f"{p.stem}.jpg", p) for p in visible(folder / masks / "val2017", "*.png")]
     if masks == "objects":
         return PhotographBenchmark(name, pairs, ["background", *names], [0, *ids], [255], None, limit)
     groups = {"things": [i for i, one in enumerate(categories) if one["isthing"]]}

@@ -11,6 +11,7 @@ as they are there, below the instances; smaller instances lie on larger ones.
 from pathlib import Path
 
 from sseg.errors import SSegError
+from sseg.paths import visible
 from train.benchmarks.coco_classes import THINGS
 from train.benchmarks.coco_stuff import picture_folder
 from train.benchmarks.photographs import PhotographBenchmark, check_count, folder_of
@@ -25,7 +26,7 @@ def open_coco_instances(name: str = NAME, root=None, limit=None, split="val", pa
     """The photographs whose masks are prepared. SSegError if there are none, or not all."""
     folder = folder_of(name, "coco", root)
     pictures, masks = picture_folder(folder, name, split), folder_of_masks(folder, split)
-    found = sorted(masks.glob("*.png"))
+    found = visible(masks, "*.png")
     if not found:
         raise SSegError(f"There are no masks in {masks}: paint them first, with --benchmark {name} --prepare.")
     check_count(name, len(found), COUNTS[split], partial, SOURCE)

@@ -8,6 +8,7 @@ maps are read as they were published; files of other tools' conversions (`*Train
 """
 
 from sseg.errors import SSegError
+from sseg.paths import visible
 from train.benchmarks.coco_classes import STUFF, STUFF_IDS, THING_IDS, THINGS, UNLABELLED
 from train.benchmarks.photographs import PhotographBenchmark, check_count, folder_of
 
@@ -20,7 +21,7 @@ def open_coco_stuff(name: str = "coco-stuff", root=None, limit=None, split="val"
     folder = folder_of(name, "coco", root)
     pictures = picture_folder(folder, name, split)
     for part in ("annotations", "stuffthingmaps"):
-        maps = sorted((folder / part / f"{split}2017").glob("*.png"))
+        maps = visible(folder / part / f"{split}2017", "*.png")
         if maps := [path for path in maps if not path.stem.endswith("TrainIds")]:
             break
     else:

@@ -2,9 +2,11 @@
 
     ROOT/images/NAME.jpg|jpeg|png    pictures
     ROOT/masks/NAME.png              one id a pixel: 8-bit or 16-bit grey, or palette (read as indices)
-    ROOT/classes.txt                 one class name a line, in id order: the first line is id 0
+    ROOT/classes.txt                 one class name a line, in id order: the first line is id 0; `|` joins synonyms,
+                                     underscores and quotes are read as in phrases (sseg/phrases.py)
 
 Pixels with id 255 do not count. A list of more than 255 classes uses 255 as a class, so there 65535 is ignored instead.
+Names with a dot in front are passed over.
 """
 
 from pathlib import Path
@@ -14,9 +16,12 @@ import numpy as np
 
 from sseg import images
 from sseg.errors import SSegError
+from sseg.paths import visible
+from sseg.phrases import key, synonyms_of
 from sseg.truth import read_ids
 
 _PICTURES = (".jpg", ".jpeg", ".png")
+MUCH = 0.2  # share of ignored pixels that is worth a warning
 
 
 class Sample(NamedTuple):
@@ -75,14 +80,19 @@ class FolderBenchmark:
             raise SSegError(f"{path} is not UTF-8 text: save it as UTF-8.") from None
         while names and not names[-1].strip():
             names.pop()
-        names = [name.strip() for name in names]
+        names = ["|".join(synonyms_of(name)) for name in names]
         if not names or not all(names):
             raise SSegError(f"{path} has an empty line or no line: write one class name a line, in id order.")
+        first: dict[str, int] = {}
+        for place, name in enumerate(names):
+            if first.setdefault(key(name), place) != place:
+                raise SSegError(f'{path} has "{name}" twice, as id {first[key(name)]} and as id {place}: give each id '
+                                "a name of its own, or both classes one id.")
         return names
 
     def _find(self, part, suffixes):
         folder = self.root / part
-        found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes) if folder.is_dir() else []
+        found = [p for p in visible(folder) if p.suffix.lower() in suffixes] if folder.is_dir() else []
         if not found:
             raise SSegError(f"There are no {' or '.join(suffixes)} files in {folder}: see the layout in the README.")
         return found
@@ -94,3 +104,20 @@ class FolderBenchmark:
             raise SSegError(f"{path} holds the id {labels.max()}, but classes.txt names only 0 to "
                             f"{len(self.class_names) - 1}: add the name, or paint those pixels {self.ignored_id}.")
         return labels
+
+
+def doubts(benchmark, metric) -> list[str]:
+    """What makes the score of one's own masks doubtful, a sentence each: that much of them, or all but one class, does
+    not count. Published sets ignore what their rules say."""
+    ignored_id = getattr(benchmark, "ignored_id", None)
+    if ignored_id is None or not metric.ignored:
+        return []
+    share = metric.compute()["ignored"]
+    true = np.flatnonzero(metric.true)
+    if len(true) == 1 and metric.num_classes > 1:
+        return [f'All pixels that count are "{benchmark.class_names[true[0]]}"; the other {100 * share:.1f} % have the '
+                f"id {ignored_id}, which does not count: if it stands for a class, paint that class with its own id."]
+    if share >= MUCH:
+        return [f"{100 * share:.1f} % of the pixels have the id {ignored_id}, which does not count: if it stands for a "
+                "class, paint that class with its own id."]
+    return []

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from sseg.errors import SSegError
+from sseg.paths import visible
 from train.benchmarks.photographs import PhotographBenchmark, check_count, folder_of
 
 SOURCE = "github.com/LUSSeg/ImageNet-S (datapreparation)"
@@ -26,12 +27,12 @@ def open_imagenet_s(name: str = "imagenet-s-50", root=None, limit=None, split="v
         raise SSegError(f"{name} has masks for validation alone: choose a threshold with --sweep halves.")
     classes = int(name.rsplit("-", 1)[1])
     folder = _folder(name, folder_of(name, "imagenet-s", root), classes)
-    tags = sorted(path.name for path in (folder / "validation").iterdir() if path.is_dir())
+    tags = [path.name for path in visible(folder / "validation") if path.is_dir()]
     if len(tags) != classes:
         raise SSegError(f"{folder / 'validation'} has {len(tags)} folders of classes, {name} has {classes}, and ids "
                         f"count them: fetch it whole from {SOURCE}.")
     pairs = [(picture, folder / "validation-segmentation" / tag / f"{picture.stem}.png")
-             for tag in tags for picture in sorted((folder / "validation" / tag).iterdir())]
+             for tag in tags for picture in visible(folder / "validation" / tag)]
     check_count(name, len(pairs), COUNTS[classes], partial, SOURCE)
     names = ["other", *(name_of(tag) for tag in tags)]
     benchmark = PhotographBenchmark(name, pairs, names, range(classes + 1), [IGNORED], limit=limit, read=read_rgb)

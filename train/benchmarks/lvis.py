@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 from sseg.errors import SSegError
+from sseg.paths import visible
 from train.benchmarks.photographs import PhotographBenchmark, check_count, folder_of
 from train.benchmarks.prepare import by_picture, convert, id_png, paint, read_instances, write_safely
 
@@ -28,7 +29,7 @@ def open_lvis(name: str = "lvis", root=None, limit=None, split="val", partial=Fa
     if not listing.is_file():
         raise SSegError(f"{listing} is missing: paint the masks first, with --benchmark {name} --prepare.")
     names = json.loads(listing.read_text(encoding="utf-8"))
-    masks = sorted(_prepared(folder, split).glob("*2017/*.png"))
+    masks = visible(_prepared(folder, split), "*2017/*.png")
     check_count(name, len(masks), COUNTS[split], partial, SOURCE)
     pairs = [(_picture(folder, path.parent.name, path.stem), path) for path in masks]
     return PhotographBenchmark(name, pairs, names, range(len(names)), [], None, limit)

@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from sseg import images
 from sseg.errors import SSegError
+from sseg.paths import visible
 from train.benchmarks.photographs import folder_of
 from train.data.shards import members
 
@@ -42,7 +43,7 @@ class Pointing:
             entries = json.loads((folder / "phrase-boxes.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise SSegError(f"{folder / 'phrase-boxes.json'} is missing or damaged: see docs/data.md.") from None
-        places = {key: (tar, parts["picture"]) for tar in sorted(folder.glob("*.tar"))
+        places = {key: (tar, parts["picture"]) for tar in visible(folder, "*.tar")
                   for key, parts in members(tar).items() if "picture" in parts}
         if missing := sorted(entries.keys() - places.keys()):
             raise SSegError(f"{len(missing)} pictures of the boxes are in no tar of {folder}, the first is "

@@ -8,7 +8,7 @@ from sseg import inference
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU
 from sseg.paths import ASSETS
-from sseg.phrases import parse
+from sseg.phrases import key, parse
 
 THRESHOLDS = (0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -20,6 +20,15 @@ def tuned_names(benchmark: str, class_names: list[str]) -> list[str]:
         raise SSegError(f"There are no tuned names for {benchmark}: leave --names out, or write {path.name}.")
     synonyms = yaml.safe_load(path.read_text(encoding="utf-8"))
     return ["|".join(synonyms.get(name, [name])) for name in class_names]
+
+
+def check_distinct(names: list[str]) -> None:
+    """SSegError for two classes of one name: an answer would have one place for both, and all behind would slip."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if places.setdefault(key(name), place) != place:
+            raise SSegError(f'Two classes are called "{name}", and an answer cannot tell them apart: judge this set '
+                            "with --phrases present, or rename one.")
 
 
 def predictor(segmenter, names: list[str], long_side: int | None = None):
@@ -34,6 +43,7 @@ class CategoryPredictor:
     how = "the weights' categories"
 
     def __init__(self, segmenter, names: list[str], long_side: int | None = None):
+        check_distinct(names)
         self.segmenter, self.names, self.long_side = segmenter, names, long_side
 
     def __call__(self, image, classes=None):

@@ -13,6 +13,7 @@ from sseg.errors import SSegError
 from sseg.metrics import BoundaryIoU, StreamingIoU
 from sseg.paths import ASSETS
 from train.benchmarks import models
+from train.benchmarks.folder import doubts
 from train.benchmarks.open import open_benchmark
 from train.benchmarks.predictors import THRESHOLDS
 from train.benchmarks.prefetch import Prefetched
@@ -61,6 +62,7 @@ def run(benchmark, options):
         "background": threshold if background is not None else None, "threshold": how,
         "images": len(benchmark), "reported_images": reported, "classes": len(names),
         "miou": percent(scores["miou"]), "pixel_accuracy": percent(scores["pixel_accuracy"]),
+        "ignored": percent(scores["ignored"]), "warnings": doubts(benchmark, metric),
     }
     if boundary is not None:
         result["boundary_miou"] = percent(boundary.miou())

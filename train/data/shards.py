@@ -26,6 +26,7 @@ from torch import Tensor
 
 from sseg import images
 from sseg.errors import SSegError
+from sseg.paths import visible
 from sseg.phrases import content_words
 from train.data.grids import Grids, no_masks
 from train.data.nouns import nouns
@@ -210,7 +211,7 @@ def tars_of(root: Path, only: str = "*") -> list[Path]:
     """The tars of a folder in a fixed order; `only`: patterns of their names, a space between."""
     if not root.is_dir():
         raise SSegError(f"There is no folder {root}: set data.root, or the variable SSEG_DATA, to your tars' folder.")
-    if not (tars := sorted(root.glob("*.tar"))):
+    if not (tars := visible(root, "*.tar")):
         raise SSegError(f"There are no .tar files in {root}: put image-text shards in WebDataset's layout there.")
     if not (chosen := [tar for tar in tars if any(fnmatchcase(tar.stem, one) for one in only.split())]):
         raise SSegError(f'No tar in {root} is named as "only: {only}" asks: it holds {tars[0].stem} and others.')

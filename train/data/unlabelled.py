@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sseg import images
 from sseg.errors import SSegError
+from sseg.paths import visible
 from train.data.shards import TarPairs, data_path
 from train.data.stickers import Difficulty, StickerWorld
 
@@ -58,7 +59,7 @@ def _rendered(recipe: dict, seed: int) -> Unlabelled:
 
 
 def _folder(root: Path, size: int) -> Unlabelled:
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in ENDINGS)
+    files = [path for path in visible(root, "**/*") if path.suffix.lower() in ENDINGS]
     pixels, aspects, keys = [], [], []
     for path in files:
         try:
