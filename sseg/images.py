@@ -1,14 +1,12 @@
 """Pictures in, pictures out: reading any picture safely; palette, id PNG, overlay, COCO run lengths."""
 
 import io
-import threading
-import warnings
-from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from pycocotools import mask as coco_mask
 
+from sseg import bands, decoding, levels
 from sseg.errors import SSegError
 
 MAX_PIXELS = 16_000_000  # the working size: bigger pictures are scaled down, labels included
@@ -22,11 +20,11 @@ PALETTE = (
     (165, 105, 180), (240, 165, 150), (135, 120, 225), (255, 210, 255), (255, 75, 150),
 )  # fmt: skip
 
-_OPEN = threading.Lock()  # warnings.catch_warnings is not thread-safe
+_AT_ONCE = 25_000_000  # pixels of an opaque picture that is worked on as a whole; others and bigger ones in bands
 
 
 def read(source, max_pixels: int | None = None) -> np.ndarray:
-    """Read a picture as people mean it to look.
+    """Read a picture as people mean it to look, of a file with at most 300 MB of memory besides the file itself.
 
     Args:
         source: path, bytes, PIL image, or array (H, W), (H, W, 1), (H, W, 3), (H, W, 4): bool, uint8, uint16 or
@@ -35,10 +33,11 @@ def read(source, max_pixels: int | None = None) -> np.ndarray:
 
     Returns:
         RGB, uint8 (H, W, 3), writable: turned upright by its EXIF data, transparency on white, the first frame of an
-        animation, 16 bits reduced to 8.
+        animation, grey levels of 16 bits and floats stretched over what the picture holds (`sseg.levels`).
 
     Raises:
-        SSegError: no such file, not a picture, damaged or cut off, or too big even to open (179 megapixels).
+        SSegError: no such file, not a picture of `decoding.FORMATS`, damaged or cut off, or one that takes too much
+            memory even to open (RGB: over 60 megapixels, but for JPEG files; `sseg.decoding`).
     """
     return read_sized(source, max_pixels)[0]
 
@@ -49,45 +48,20 @@ def read_sized(source, max_pixels: int | None = None) -> tuple[np.ndarray, tuple
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        size = source.size
-        rgb = _to_rgb_array(source, max_pixels, "The picture")
-        return rgb, _seen_size(size, source)
-    with _open(source) as image:
-        size = image.size
-        factor = (image.width * image.height / max_pixels) ** 0.5
-        if factor > 1:
-            image.draft(
-                None, (int(image.width / factor), int(image.height / factor))
-            )  # JPEG: decode at a half, a quarter
-        rgb = _to_rgb_array(image, max_pixels, _name(source))
-        return rgb, _seen_size(size, image)
+        return _to_rgb_array(source, max_pixels, "The picture"), _seen_size(source.size, source)
+    image, size = decoding.open_picture(source, max_pixels)
+    with image:
+        return _to_rgb_array(image, max_pixels, decoding.name_of(source)), _seen_size(size, image)
 
 
 def _seen_size(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
     """Stored width and height -> height and width upright."""
-    return size if _orientation(image) >= 5 else size[::-1]
+    return size if bands.orientation(image) >= 5 else size[::-1]
 
 
-def _name(source) -> str:
-    return "The picture" if isinstance(source, bytes) else f'"{Path(source).name}"'
-
-
-def _open(source) -> Image.Image:
-    if source is None:
-        raise SSegError("There is no picture: choose one first.")
-    if not isinstance(source, (str, Path, bytes)):
-        raise SSegError(f"A picture is a path, bytes, a PIL image or an array, not {type(source).__name__}.")
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise SSegError(f'There is no picture file "{source}": check the path.')
-    try:
-        with _OPEN, warnings.catch_warnings():
-            # 89 to 179 megapixels only make Pillow warn; they are scaled down below
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except Image.DecompressionBombError as error:
-        raise SSegError(f"{_name(source)} is too big to open (over 179 megapixels): scale it down first.") from error
-    except Exception as error:  # Pillow's parsers raise whatever a damaged header leads to
-        raise SSegError(f"{_name(source)} is not a picture that can be read: use PNG, JPEG, WebP or GIF.") from error
+def working_size(height: int, width: int, max_pixels: int | None = None) -> tuple[int, int]:
+    """The size (H, W) at which `read` gives a picture: its own, or that of `max_pixels` in proportion."""
+    return bands.scaled_size(height, width, max_pixels or MAX_PIXELS)
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -98,7 +72,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype == bool:
         array = array * np.uint8(255)
     elif array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
+        array = levels.eight_bits(array, *levels.levels([array], integers=True))
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise SSegError("A picture array of floats must lie between 0 and 1: divide it by its maximum.")
@@ -111,66 +85,34 @@ def _from_array(array: np.ndarray) -> Image.Image:
 def _to_rgb_array(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
     try:
         image.load()
-        image = _upright(image)
+        pixels, plain = image.width * image.height, image.mode in ("L", "P", "RGB", "CMYK")
+        if pixels > (_AT_ONCE if plain and not image.has_transparency_data else MAX_PIXELS):
+            return bands.reduced(image, max_pixels, _rgb)
+        image = bands.upright(image)
+        if levels.needs_levels(image):
+            image = bands.grey(image)
         if image.mode in ("L", "RGB", "RGBA", "CMYK"):
             image = _shrink(image, max_pixels)  # before conversions, to hold one big copy less
-        return np.array(_shrink(_rgb(image), max_pixels))
+        return bands.array(_shrink(_rgb(image), max_pixels))
     except SSegError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error ... on damaged data
         raise SSegError(f"{name} is damaged or cut off and cannot be read: save it again.") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    if _orientation(image) == 1:
-        return image
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # broken EXIF data: the picture itself is fine
-        return image
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF's 1..8; 1 where it has none that can be read. From 5 on, stored rows are columns."""
-    try:
-        found = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return found if found in range(1, 9) else 1
-    except Exception:  # broken EXIF data: the picture itself is fine
-        return 1
-
-
-def working_size(height: int, width: int, max_pixels: int | None = None) -> tuple[int, int]:
-    """The size (H, W) at which `read` gives a picture: its own, or that of `max_pixels` in proportion."""
-    factor = (height * width / (max_pixels or MAX_PIXELS)) ** 0.5
-    return (height, width) if factor <= 1 else (max(1, int(height / factor)), max(1, int(width / factor)))
-
-
 def _shrink(image: Image.Image, max_pixels: int) -> Image.Image:
-    size = working_size(image.height, image.width, max_pixels)[::-1]
-    if size == image.size:
-        return image
-    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    size = bands.scaled_size(*image.size, max_pixels)
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
+    """A picture of 8 bits on white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
         return white
     return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey levels of 16 or 32 bits or floats -> 8 bits: 16 bits by their range, the others stretched."""
-    values = np.asarray(image).astype(np.float64)
-    low, high = 0.0, 65535.0
-    if not (image.mode.startswith("I") and values.min() >= 0 and 255 < values.max() <= high):
-        low, high = np.nanmin(values), np.nanmax(values)
-    scaled = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12) * 255
-    return Image.fromarray(np.round(scaled.clip(0, 255)).astype(np.uint8))
 
 
 def colors(count: int) -> np.ndarray:
