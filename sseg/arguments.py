@@ -1,18 +1,20 @@
 """Numbers that people give: the number, or one sentence that says which are allowed."""
 
-from sseg.errors import SSegError
+import numbers
+
+from sseg.errors import SSegError, shown
 
 
 def whole(value, what: str, low: int, high: int, of: str = "") -> int:
     """A whole number between two others, or one sentence; 8.0 is whole, NaN is not."""
     try:
         number = int(value)
-        fits = number == value and low <= number <= high
-    except (TypeError, ValueError, OverflowError):
+        fits = bool(number == value and low <= number <= high)
+    except Exception:  # whatever a class of somebody's own raises
         fits = False
     if not fits:
         limit = f"{high} ({of})" if of else high
-        raise SSegError(f"{what} must be a whole number from {low} to {limit}, not {str(value):.40}.")
+        raise SSegError(f"{what} must be a whole number from {low} to {limit}, not {shown(value, 40)}.")
     return number
 
 
@@ -24,3 +26,17 @@ def cluster_count(k, grid) -> int:
 def seed_number(seed) -> int:
     """What random numbers begin with: 0 to 2^32 - 1."""
     return whole(seed, "The seed", 0, 2**32 - 1)
+
+
+def share(value, what: str) -> float:
+    """A number from 0 to 1, or one sentence; texts and NaN are none."""
+    fits = isinstance(value, numbers.Real) and 0 <= value <= 1
+    if not fits:
+        raise SSegError(f"{what} must lie between 0 and 1, not at {shown(value, 40)}.")
+    return float(value)
+
+
+def of_type(value, wanted: type | tuple[type, ...], what: str) -> None:
+    """One sentence for a value of another type: "{what}, not a list.\""""
+    if not isinstance(value, wanted):
+        raise SSegError(f"{what}, not {type(value).__name__}.")

@@ -4,20 +4,24 @@ Only config.json, safetensors, tokenizer files and texts are ever opened or down
 """
 
 import json
+import os
 import re
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from sseg import hub
+from sseg import config_rules, hub
+from sseg.arguments import of_type
 from sseg.config import SSegConfig
-from sseg.errors import SSegError
+from sseg.errors import SSegError, shown
 from sseg.model import SSegModel
 from sseg.paths import WEIGHTS
+from sseg.tensors import check_header, check_values
 from sseg.text import load_tokenizer
 
 REQUIRED = ("config.json", "model.safetensors")
@@ -50,20 +54,21 @@ def resolve(name: str | Path) -> Path:
     Raises:
         SSegError: nothing of that name, or the Hub cannot be reached and holds no earlier copy here.
     """
-    found = bundled() | bundled(PLUS)
-    if str(name) in found:
-        return found[str(name)]
-    path = Path(name).expanduser()
-    if str(name) and path.is_dir():
-        return path
-    if path.is_file():
-        raise SSegError(f'"{name}" is a file: weights are given by their folder, "{path.parent}".')
-    match = _HUB_ID.fullmatch(str(name))
-    if match and not str(name).startswith("."):
+    of_type(name, (str, Path), "Weights are given by their name or folder")
+    found, name = bundled() | bundled(PLUS), str(name)
+    if name in found:
+        return found[name]
+    path = os.path.expanduser(name)  # os.path, unlike pathlib, takes any name: too long ones, ~nobody's
+    if name and os.path.isdir(path):
+        return Path(path)
+    if os.path.isfile(path):
+        raise SSegError(f'"{shown(name)}" is a file: weights are given by their folder, "{shown(Path(path).parent)}".')
+    match = _HUB_ID.fullmatch(name)
+    if match and not name.startswith("."):
         return download(match["repo"], match["revision"])
     choices = ", ".join(f'"{choice}"' for choice in found) or "none are bundled here"
     raise SSegError(
-        f'There are no weights "{name}": name bundled ones ({choices}), a folder, or owner/name on the Hub.'
+        f'There are no weights "{shown(name)}": name bundled ones ({choices}), a folder, or owner/name on the Hub.'
     )
 
 
@@ -73,6 +78,7 @@ def download(repo: str, revision: str | None = None) -> Path:
         return hub.snapshot(repo, revision, DOWNLOADED)
     except hub.HubError as error:
         name = f"{repo}@{revision}" if revision else repo
+        name = shown(name)
         raise SSegError(f'No weights "{name}": {error}; check the name, give a local folder, or use "mini".') from error
 
 
@@ -83,16 +89,12 @@ def kind_of(folder: Path) -> str | None:
 
 
 def verify(folder: Path, kind: str = SSegConfig.model_type) -> None:
-    """Raise an SSegError that names the first thing amiss: a file missing, config.json or model.safetensors damaged."""
+    """Raise an SSegError that names the first thing amiss: a file missing, config.json damaged or of another model."""
     _require(folder, *REQUIRED, *(["tokenizer.json"] if kind == SSegConfig.model_type else []))
     if (found := kind_of(folder)) != kind:
         wanted = "S-Seg+" if kind == PLUS else "S-Seg"
+        found = shown(found, 40)
         raise SSegError(f'The config.json of "{folder}" is of a "{found}" model, not of {wanted}: take other weights.')
-    try:
-        with safe_open(folder / "model.safetensors", framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise SSegError(f'The model.safetensors of "{folder}" is damaged: get the file again.') from error
 
 
 def _require(folder: Path, *names: str) -> None:
@@ -107,7 +109,7 @@ def read_json(path: Path) -> dict:
     """A JSON file with an object in it; an SSegError if it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SSegError(f'The {path.name} of "{path.parent}" is damaged: get the file again.') from error
     if not isinstance(content, dict):
         raise SSegError(f'The {path.name} of "{path.parent}" is not a JSON object: get the file again.')
@@ -118,52 +120,48 @@ def load_model(folder: Path, model_class: type[PreTrainedModel] = SSegModel) -> 
     """The model in evaluation mode, float32 on the CPU; strict.
 
     Raises:
-        SSegError: a damaged file, or a tensor that is missing, extra, of another shape or not finite, by its name.
+        SSegError: a damaged file, a configuration out of its ranges (`sseg.config_rules`), or a tensor that is missing,
+            extra, of another shape or type, or that nothing can be computed with (`sseg.tensors`), by its name.
     """
     verify(folder, model_class.config_class.model_type)
-    config = _load_config(folder, model_class)
+    config, skeleton = _load_config(folder, model_class)
+
+    def complain(what):
+        raise SSegError(f'The weights in "{folder}" do not fit their config.json: {what}; get the folder again.')
+
     try:
+        check_header(folder / "model.safetensors", skeleton, complain)
         with _quiet_transformers():  # it only warns of what does not fit; here that is an error
-            model, report = model_class.from_pretrained(
+            model = model_class.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
             )
     except (SafetensorError, OSError) as error:
         raise SSegError(f'The model.safetensors of "{folder}" is damaged: get the file again.') from error
-    _check(folder, model, report)
+    check_values(model.state_dict(), complain)
+    near = model.state_dict().get("text_tower.nearest")
+    if near is not None and near.numel() and not (0 <= near.min() and near.max() < config.text_known):
+        complain('tensor "text_tower.nearest" names words that are not there')
     return model.eval().requires_grad_(False)
 
 
 def _load_config(folder: Path, model_class: type[PreTrainedModel]):
+    """The configuration, and the tensors of a model of it, without any numbers: name -> tensor on the meta device."""
+    problem = f'The config.json of "{folder}" does not describe an S-Seg model'
     try:
-        config = model_class.config_class.from_pretrained(folder, local_files_only=True)
-        with _quiet_transformers(), torch.device("meta"):  # sizes that fit together, without making any numbers
-            model_class(config)
-        return config
-    except Exception as error:  # transformers checks each field of a config in its own way
-        raise SSegError(
-            f'The config.json of "{folder}" does not describe an S-Seg model: get the file again.'
-        ) from error
-
-
-def _check(folder: Path, model: PreTrainedModel, report: dict) -> None:
-    def complain(what):
-        raise SSegError(f'The weights in "{folder}" do not fit their config.json: {what}; get the folder again.')
-
-    if missing := sorted(report["missing_keys"]):
-        complain(f'tensor "{missing[0]}" is missing{_and_more(missing)}')
-    if extra := sorted(report["unexpected_keys"]):
-        complain(f'tensor "{extra[0]}" has no place in the model{_and_more(extra)}')
-    for name, found, expected in sorted(report["mismatched_keys"]):
-        complain(f'tensor "{name}" has shape {tuple(found)} instead of {tuple(expected)}')
-    for name, tensor in model.state_dict().items():
-        if not tensor.isfinite().all():
-            complain(f'tensor "{name}" holds values that are not finite')
+        own = config_rules.own_fields(read_json(folder / "config.json"), model_class.config_class)
+    except ValueError as error:
+        raise SSegError(f"{problem}: {error}; get the file again.") from error
+    try:
+        config = model_class.config_class(**own)
+        with _quiet_transformers(), warnings.catch_warnings(), torch.device("meta"):  # sizes that fit together
+            warnings.simplefilter("ignore")  # of tensors without any numbers
+            return config, model_class(config).state_dict()
+    except Exception as error:  # transformers checks what fits together in its own way
+        raise SSegError(f"{problem}: get the file again.") from error
 
 
 @contextmanager
@@ -179,24 +177,32 @@ def _quiet_transformers():
             transformers_logging.enable_progress_bar()
 
 
-def _and_more(names: list[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""
-
-
 def load_words(folder: Path) -> list[dict]:
     """What the weights were trained on (vocabulary.json): [{"text", "count", "kind"}], empty if the file is missing."""
     path = folder / "vocabulary.json"
     if not path.is_file():
         return []
     words = read_json(path).get("phrases")
-    if not isinstance(words, list) or not all(isinstance(w, dict) and isinstance(w.get("text"), str) for w in words):
+    if not isinstance(words, list) or not all(map(_is_word, words)):
         raise SSegError(f'The vocabulary.json of "{folder}" is damaged: get the file again.')
     return words
 
 
-def load_tokens(folder: Path):
-    """The tokenizer of a weights folder; an SSegError if its files are damaged."""
+def _is_word(entry) -> bool:
+    """An entry of vocabulary.json: a phrase, and texts that say what it is."""
+    if not (isinstance(entry, dict) and "text" in entry):
+        return False
+    texts = [entry[name] for name in ("text", "kind", "name", "wider") if name in entry]
+    return all(isinstance(text, str) and len(text) <= 1000 for text in texts)
+
+
+def load_tokens(folder: Path, words: int):
+    """The tokenizer of a weights folder, of at most `words` tokens; an SSegError if its files are damaged."""
     try:
-        return load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
+        greatest = max(tokenizer.get_vocab().values())
     except Exception as error:  # tokenizers raises a bare Exception on a damaged tokenizer.json
         raise SSegError(f'The tokenizer.json of "{folder}" is damaged: get the file again.') from error
+    if greatest >= words:
+        raise SSegError(f'The tokenizer.json of "{folder}" has more words than its config.json: get the folder again.')
+    return tokenizer

@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 
 from sseg import images
+from sseg.arguments import of_type
 from sseg.errors import SSegError
 from sseg.feature_map import Features, inertias_of, means_of
 from sseg.images import enlarge
@@ -89,6 +90,7 @@ class PseudoMasks:
         0 what chance gives. Counted over the cells of the finer grid. SSegError for pictures of different sizes."""
         from sklearn.metrics import adjusted_rand_score
 
+        of_type(other, PseudoMasks, "Pseudo-masks are compared with pseudo-masks")
         if tuple(self.features.size) != tuple(other.features.size):
             raise SSegError("Two divisions can only be compared on the same picture: these have different sizes.")
         finer = np.maximum(self.ids.shape, other.ids.shape)
@@ -112,6 +114,8 @@ class PseudoMasks:
         Raises:
             SSegError: the mask cannot be read, is in colour, has another size, or an id without a name.
         """
+        if class_names is not None:
+            of_type(class_names, (list, tuple), "Names of classes are a list of texts")
         truth = read_ids_at(truth, self.features.size, full_size).astype(np.int64)
         counted = truth != ignore
         present, areas = np.unique(truth[counted], return_counts=True)
@@ -149,8 +153,6 @@ class PseudoMasks:
         rgb = images.read(image)
         if rgb.shape[:2] != tuple(self.features.size):
             raise SSegError("The overlay needs the picture that was clustered: this one has another size.")
-        if not 0 <= opacity <= 1:
-            raise SSegError(f"The opacity must lie between 0 and 1, not at {opacity:g}.")
         return images.overlay(rgb, self.labels, images.colors(self.count), opacity)
 
     def rle(self) -> list[dict]:

@@ -7,8 +7,10 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from sseg import images, phrases
+from sseg.arguments import of_type
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU
+from sseg.segmentation import Segmentation
 from sseg.truth import read_ids_at
 
 TOLERANCE = 0.0075  # of the diagonal: how far outlines may lie apart (Csurka et al. 2013)
@@ -156,6 +158,8 @@ def compare(a, b, truth=None, full_size=None) -> Comparison:
     Raises:
         SSegError: pictures or a truth of another size, or ids that no category has.
     """
+    for one in (a, b):
+        of_type(one, Segmentation, "Answers of segmenters are compared")
     if tuple(a.size) != tuple(b.size):
         raise SSegError("Only answers about one picture can be compared: these pictures differ in size.")
     categories = list(a.phrases)

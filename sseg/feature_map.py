@@ -3,16 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sseg.arguments import cluster_count, seed_number, whole
+from sseg.arguments import cluster_count, of_type, seed_number, whole
 from sseg.errors import SSegError
 from sseg.kmeans import kmeans
 
+MOST_KS = 1000  # numbers of clusters tried at once
 STEPS = 20  # most Lloyd iterations, as in `train.evaluate --oracle`
 SILHOUETTE_K = range(2, 13)  # the K that a silhouette chooses from
 SAMPLE = 500  # cells that a silhouette is measured on
@@ -83,7 +85,7 @@ class Features:
         unexplained: inertia over the inertia of one cluster, 0..1. silhouette: -1..1 (Rousseeuw 1987), by
         scikit-learn on 500 cells drawn by the seed; None where it has no meaning (one cluster, or one a cell).
         """
-        ks = [cluster_count(k, self.grid) for k in ks]
+        ks = [cluster_count(k, self.grid) for k in _few(ks)]
         sample = np.random.default_rng(seed_number(seed)).permutation(len(self.centred))[:SAMPLE]
         distances = torch.cdist(*[self.centred[sample].double()] * 2).fill_diagonal_(0).numpy()
         rows = []
@@ -95,10 +97,19 @@ class Features:
 
     def best_k(self, ks: Iterable[int] = SILHOUETTE_K, seed: int = 0) -> int:
         """The K with the greatest silhouette; the smallest of them on a tie, or where all cells are alike."""
-        rows = self.elbow([k for k in sorted(ks) if k < len(self.centred)], seed)
+        rows = self.elbow([k for k in sorted(_few(ks)) if k < len(self.centred)], seed)
         if not rows:
             raise SSegError(f"There is no K to choose from that is below the {len(self.centred)} cells.")
         return max(rows, key=lambda row: -2 if row["silhouette"] is None else row["silhouette"])["k"]
+
+
+def _few(ks) -> list[int]:
+    """The whole numbers of a list or range; an endless iterator is cut off."""
+    of_type(ks, Iterable, "The numbers of clusters are a list of whole numbers")
+    ks = list(islice(ks, MOST_KS + 1))
+    if len(ks) > MOST_KS:
+        raise SSegError(f"Over {MOST_KS} numbers of clusters are too many at once: try fewer.")
+    return [whole(k, "The number of clusters K", 1, 2**31) for k in ks]
 
 
 def kmeans_ids(found: Features, k: int, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from sseg import bands, decoding, levels
+from sseg.arguments import of_type, share, whole
 from sseg.errors import SSegError
 
 MAX_PIXELS = 16_000_000  # the working size: bigger pictures are scaled down, labels included
@@ -139,13 +140,17 @@ def overlay(rgb: np.ndarray, labels: np.ndarray, palette=None, opacity: float = 
         labels: int (H, W), -1 = left as it is; segments are outlined in white.
         palette: uint8 (P, 3), by default `colors`.
         opacity: of the colours, 0..1.
+
+    Raises:
+        SSegError: an opacity outside 0..1.
     """
+    opacity = share(opacity, "The opacity")
     if palette is None:
         palette = colors(int(labels.max(initial=-1)) + 1)
     out = rgb.copy()
     found = labels >= 0
-    share = np.uint32(round(opacity * 256))  # fixed point: a twelve megapixel picture in floats takes 300 MB
-    out[found] = (rgb[found] * (256 - share) + palette[labels[found]] * share) >> 8
+    parts = np.uint32(round(opacity * 256))  # fixed point: a twelve megapixel picture in floats takes 300 MB
+    out[found] = (rgb[found] * (256 - parts) + palette[labels[found]] * parts) >> 8
     out[outlines(labels)] = 255
     return out
 
@@ -161,11 +166,14 @@ def id_png(labels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
 
     size: height and width of the PNG, if it is to be larger, by nearest neighbour.
     """
+    if size is not None:
+        of_type(size, (tuple, list), "The size of a PNG is its height and width")
+        size = tuple(whole(side, "A side of a PNG", 1, 2**20) for side in size)
     ids = labels.astype(np.int64) + 1
     if ids.min(initial=0) < 0 or ids.max(initial=0) > 65535:
         raise ValueError("labels must lie in -1..65534")
     ids = ids.astype(np.uint8 if ids.max(initial=0) < 256 else np.uint16)
-    if size and tuple(size) != ids.shape:
+    if size and size != ids.shape:
         ids = enlarge(ids, size)
     image = Image.fromarray(ids)
     buffer = io.BytesIO()

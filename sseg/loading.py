@@ -1,8 +1,10 @@
 """Weights by name -> what encodes pictures and answers questions."""
 
+import numpy as np
 import torch
 
 from sseg import checkpoint, devices
+from sseg.errors import SSegError
 from sseg.folding import fold_norms
 from sseg.segmenter import Segmenter
 from sseg.self_trained import SelfTrainedModel, SelfTrainedSegmenter
@@ -21,13 +23,37 @@ def load(name=None, device="auto", combine: str | None = None, prompt: str | Non
         SSegError: no such weights, or damaged ones.
     """
     name = checkpoint.default() if name is None else name
+    if combine not in (None, "soft", "hard"):
+        raise SSegError(f'Masks combine "soft" or "hard", not {combine!r:.40}.')
+    if prompt is not None and not (isinstance(prompt, str) and "{}" in prompt):
+        raise SSegError('A prompt is a text with {} where the phrase goes, such as "a photo of a {}".')
+    device = devices.pick(device)
     folder = checkpoint.resolve(name)
     if checkpoint.kind_of(folder) == checkpoint.PLUS:
         model = checkpoint.load_model(folder, SelfTrainedModel)
-        return SelfTrainedSegmenter(model.to(devices.pick(device)), str(name))
+        segmenter = SelfTrainedSegmenter(model.to(device), str(name))
+        _try(segmenter, folder)
+        return segmenter
     model = checkpoint.load_model(folder)
     if model.config.backbone["model_type"] == "timm_backbone":
         fold_norms(model.encoder)
         model.encoder.to(memory_format=torch.channels_last)
-    tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
-    return Segmenter(model.to(devices.pick(device)), tokenizer, words, str(name), combine, prompt)
+    tokenizer = checkpoint.load_tokens(folder, model.config.text_vocab_size)
+    words = checkpoint.load_words(folder)
+    _try(Segmenter(model.to(device), tokenizer, words[:10], "trial"), folder)  # which keeps what it embeds for itself
+    return Segmenter(model, tokenizer, words, str(name), combine, prompt)
+
+
+def _try(segmenter, folder) -> None:
+    """Ask about a tiny picture of noise: SSegError for weights that load, but that nothing can be computed with."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    try:
+        asked = segmenter.categories[:1] if hasattr(segmenter, "categories") else "a"
+        works = segmenter.ask(segmenter.encode(noise, long_side=64), asked).coarse_scores.isfinite().all()
+    except Exception as error:  # whatever a size that no check knows leads to
+        works, problem = False, error
+    else:
+        problem = None
+    if not works:
+        raise SSegError(f'The weights in "{folder}" cannot answer a question: get the folder again.') from problem
+

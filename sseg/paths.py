@@ -1,5 +1,6 @@
 """Where the data files that travel with the code lie."""
 
+import os
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -14,3 +15,8 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
     and passed over."""
     found = folder.glob(pattern)
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def is_path(value) -> bool:
+    """Whether a value is a path: a text, or a Path."""
+    return isinstance(value, (str, os.PathLike))

@@ -10,7 +10,7 @@ import torch
 
 from sseg import devices, images
 from sseg import features as sources
-from sseg.arguments import cluster_count, seed_number, whole
+from sseg.arguments import cluster_count, of_type, seed_number, whole
 from sseg.clusters import PseudoMasks
 from sseg.errors import SSegError
 from sseg.feature_map import Features, inertias_of, kmeans_ids
@@ -74,6 +74,7 @@ class PseudoMasker:
             SSegError: k below 1 or above the number of cells, an unknown method or kind of outlines, features that are
                 not finite.
         """
+        of_type(found, Features, "What is divided is what encode(picture) gave")
         k, seed = cluster_count(k, found.grid), seed_number(seed)
         _check_method(method)
         _check_outlines(outlines)
@@ -121,10 +122,10 @@ def _resolution(resolution) -> int:
 
 
 def _check_method(method) -> None:
-    if method not in METHODS:
-        raise SSegError(f"There is no method {method!r}: choose {' or '.join(METHODS)}.")
+    if not isinstance(method, str) or method not in METHODS:
+        raise SSegError(f"There is no method {method!r:.40}: choose {' or '.join(METHODS)}.")
 
 
-def _check_outlines(kind) -> None:
-    if kind not in OUTLINES:
-        raise SSegError(f"Outlines follow {' or '.join(OUTLINES)}, not {kind!r:.40}: choose one of these.")
+def _check_outlines(outlines) -> None:
+    if not isinstance(outlines, str) or outlines not in OUTLINES:
+        raise SSegError(f"Outlines follow {' or '.join(OUTLINES)}, not {outlines!r:.40}: choose one of these.")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sseg import images, inference
+from sseg.arguments import whole
 from sseg.errors import SSegError
 
 MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
@@ -57,7 +58,8 @@ class Segmentation:
         return inference.upsample(self.coarse_scores, self.size).cpu().numpy()
 
     def score_map(self, index: int) -> np.ndarray:
-        """(H, W) float32 in 0..1: the scores of one phrase."""
+        """(H, W) float32 in 0..1: the scores of one phrase. SSegError for an index that no phrase has."""
+        index = whole(index, "The index of a phrase", 0, len(self.phrases) - 1)
         return inference.upsample(self.coarse_scores[index : index + 1], self.size)[0].cpu().numpy()
 
     @cached_property
@@ -77,9 +79,12 @@ class Segmentation:
 
     def explain(self, x: int, y: int, n: int = 5) -> dict:
         """Pixel (x, y): {"best": the `n` best asked phrases, "margin" between the first two, "words": the `n` best of
-        all that the weights know}; entries are {"phrase", "score"}."""
-        if not (0 <= x < self.size[1] and 0 <= y < self.size[0]):
-            raise SSegError(f"Pixel ({x}, {y}) is outside of the picture of {self.size[1]} x {self.size[0]} pixels.")
+        all that the weights know}; entries are {"phrase", "score"}. SSegError for a pixel outside of `labels`, or `n`
+        below 1."""
+        height, width = self.size
+        of = f"the picture has {width} x {height} pixels"
+        x, y = whole(x, "The pixel's x", 0, width - 1, of), whole(y, "The pixel's y", 0, height - 1, of)
+        n = whole(n, "The number of words", 1, 1_000_000)
         scores = inference.at_pixel(self.coarse_scores, x, y, self.size).tolist()
         order = sorted(range(len(scores)), key=lambda i: -scores[i])
         best = [{"phrase": self.phrases[i], "score": scores[i]} for i in order[:n]]
@@ -95,7 +100,7 @@ class Segmentation:
         return images.id_png(self.labels, size)
 
     def overlay(self, image, opacity: float = 0.55) -> np.ndarray:
-        """The picture with the phrases' colours over it: uint8 (H, W, 3)."""
+        """The picture with the phrases' colours over it: uint8 (H, W, 3); opacity 0..1."""
         rgb = images.read(image)
         if rgb.shape[:2] != tuple(self.size):
             raise SSegError("The overlay needs the picture that was segmented: this one has another size.")

@@ -11,6 +11,8 @@ from tokenizers.models import WordLevel
 from torch import Tensor
 
 from sseg import images, inference
+from sseg.arguments import of_type, whole
+from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
 from sseg.outlines import colours, soft_follow
 from sseg.phrases import content_words, key, parse, synonyms_of, words_of
@@ -22,6 +24,7 @@ from sseg.text import tokenize
 from sseg.threshold import check_background
 
 CACHED_TEXTS = 8192
+LONG_SIDES = (64, 4096)  # pixels at which a picture may be looked at
 MAX_WINDOWS_SIDE = 8
 WINDOW_BATCH = 4
 TEXT_BATCH = 256
@@ -87,8 +90,13 @@ class Segmenter:
             image: what `images.read` takes; over 16 megapixels it is scaled down, labels then have that size.
             sliding: look once, through overlapping square windows at up to twice the resolution, never beyond the
                 picture's own: finds smaller things, takes several times longer.
-            long_side: longer side for the model instead of the weights' own.
+            long_side: longer side for the model instead of the weights' own, 64 to 4096.
+
+        Raises:
+            SSegError: not a picture, or a side outside of that.
         """
+        if long_side is not None:
+            long_side = whole(long_side, "The long side", *LONG_SIDES)
         rgb = images.read(image)
         side = long_side or self.long_side
         views = [self._encode_windows(rgb, side)] if sliding else self._encode_views(rgb, side)
@@ -220,6 +228,7 @@ class Segmenter:
 
     def known(self, phrase: str) -> bool:
         """Whether at least one word that carries meaning occurred in training; True if nothing is recorded."""
+        of_type(phrase, str, "A phrase is a text")
         return not self.words or bool(content_words(phrase) & self._known_words)
 
     @torch.inference_mode()
@@ -229,6 +238,8 @@ class Segmenter:
         First those that the phrase may be a slip of the pen for, then by meaning; of a phrase without any word that the
         text tower can read, the slips alone. Synonyms ("lorry|truck") count as the nearest of them does.
         """
+        of_type(phrase, str, "A phrase is a text")
+        n = whole(n, "The number of words", 1, 1_000_000)
         if not self._known_texts:
             return []
         parts = synonyms_of(phrase) or [phrase]
@@ -276,8 +287,9 @@ class Segmenter:
             competitors: let the weights' other known words compete, so that one word does not fill the picture.
 
         Raises:
-            SSegError: no phrases, too many or too long ones, or a threshold outside 0..1.
+            SSegError: no phrases, too many or too long ones, a threshold outside 0..1, or what other weights encoded.
         """
+        self._check(encoded)
         background = check_background(self.background if background is None else background)
         classes = parse(phrases)
         texts_of = self.with_kinds([one.synonyms for one in classes])
@@ -304,6 +316,12 @@ class Segmenter:
             coarse_scores=inference.combine_scores(weights, probabilities),
             words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
         )
+
+    def _check(self, encoded) -> None:
+        of_type(encoded, Encoded, "What is asked about is what encode(picture) gave")
+        widths = encoded.mask_embeddings.shape[1], encoded.known_logits.shape[1]
+        if widths != (self.model.config.embed_dim, len(self._known_texts)):
+            raise SSegError("The picture was encoded by other weights: encode it with these.")
 
     def with_kinds(self, asked: list[tuple[str, ...]]) -> list[list[str]]:
         """The texts of each class and their kinds that nobody asked for by name: "person" is also man, woman, boy."""
@@ -377,6 +395,7 @@ class Segmenter:
         Returns:
             ids (H, W) int32, index of the mask, and how sure the mask is of the pixel, (H, W) float32 in 0..1.
         """
+        self._check(encoded)
         query, sure = inference.top_class(encoded.mask_logits.sigmoid(), encoded.size)
         return query.cpu().numpy(), sure.cpu().numpy()
 
@@ -395,6 +414,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _name(self, encoded: Encoded, query: np.ndarray, top: int) -> list[dict]:
+        top = whole(top, "The number of words", 1, 1_000_000)
         probabilities = encoded.known_logits[: len(encoded.mask_logits)].softmax(1)  # (N, V)
         areas = np.bincount(query.ravel(), minlength=len(probabilities)) / query.size
         segments = []

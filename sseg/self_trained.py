@@ -14,6 +14,7 @@ from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedM
 from transformers.models.upernet.modeling_upernet import UperNetHead
 
 from sseg import images, inference
+from sseg.arguments import of_type, whole
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.phrases import PhraseClass, key, parse
@@ -166,6 +167,8 @@ class SelfTrainedSegmenter:
     @torch.inference_mode()
     def encode(self, image, long_side: int | None = None) -> EncodedCategories:
         """Run the picture through the model, once for all questions; `long_side`: instead of the weights' own."""
+        if long_side is not None:
+            long_side = whole(long_side, "The long side", 64, 4096)
         rgb, config = images.read(image), self.model.config
         views = []
         for scale in config.scales:
@@ -190,6 +193,9 @@ class SelfTrainedSegmenter:
         Raises:
             SSegError: something that is no category, or a threshold outside 0..1.
         """
+        of_type(encoded, EncodedCategories, "What is asked about is what encode(picture) gave")
+        if len(encoded.probabilities) != len(self.categories):
+            raise SSegError("The picture was encoded by other weights: encode it with these.")
         background = check_background(self.background if background is None else background)
         asked = self._classes if phrases is None else parse(phrases)
         places = [self.place(one) for one in asked]

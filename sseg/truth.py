@@ -1,13 +1,15 @@
 """Reading masks of true classes: one id a pixel. Only what judges may use it, never what learns."""
 
 import io
-from pathlib import Path
+import os
 
 import numpy as np
 from PIL import Image
 
-from sseg.errors import SSegError
+from sseg.arguments import of_type
+from sseg.errors import SSegError, shown
 from sseg.images import working_size
+from sseg.paths import is_path
 
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
@@ -44,7 +46,10 @@ def read_ids_at(source, size: tuple[int, int], full_size: tuple[int, int] | None
         SSegError: as `read_ids`, or a mask of neither size.
     """
     is_file = isinstance(source, (str, bytes)) or hasattr(source, "__fspath__")
-    ids, size = _read(source) if is_file else np.asarray(source), tuple(size)
+    if not is_file:
+        of_type(source, (np.ndarray, list, tuple), f"{what} is a path, bytes or an array of ids")
+        source = _as_array(source, what)
+    ids, size = _read(source) if is_file else source, tuple(size)
     if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):
         raise SSegError(f"True classes are whole numbers (H, W), not {ids.dtype} {ids.shape}.")
     fits = ids.shape == (full_size and tuple(full_size)) or not full_size and working_size(*ids.shape) == size
@@ -58,9 +63,18 @@ def read_ids_at(source, size: tuple[int, int], full_size: tuple[int, int] | None
     return ids.astype(np.int32)
 
 
+def _as_array(rows, what) -> np.ndarray:
+    try:
+        return np.asarray(rows)
+    except ValueError as error:  # rows of different lengths
+        raise SSegError(f"{what} has rows of different lengths: give an array (H, W).") from error
+
+
 def _read(source) -> np.ndarray:
-    name = "The mask" if isinstance(source, bytes) else str(source)
-    if not isinstance(source, bytes) and not Path(source).is_file():
+    if not isinstance(source, bytes) and not is_path(source):
+        raise SSegError(f"A mask is a path or bytes, not {type(source).__name__}.")
+    name = "The mask" if isinstance(source, bytes) else shown(source)
+    if not isinstance(source, bytes) and not os.path.isfile(source):  # which, unlike pathlib, takes any name
         raise SSegError(f"There is no mask file {name}: check the path.")
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as mask:

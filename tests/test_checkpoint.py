@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import time
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import sseg
 from sseg import SSegError, checkpoint
+from sseg.paths import WEIGHTS
 from tests.hub import serve
 
 
@@ -218,3 +220,84 @@ def test_a_timeout_that_is_no_number(hub, monkeypatch):
     monkeypatch.setenv("SSEG_HUB_TIMEOUT", "soon")
     with pytest.raises(SSegError, match="SSEG_HUB_TIMEOUT"):
         checkpoint.resolve("someone/tiny")
+
+
+# ---- configurations that make no sense -------------------------------------------------------------------------------
+DEEP = "[" * 100_000 + "]" * 100_000
+RESNET = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}
+SENSELESS = [
+    {"hidden_dim": 10**9}, {"hidden_dim": 60_000}, {"decoder_layers": 10**9}, {"text_layers": 10**9},
+    {"merge_steps": 10**9}, {"fpn_dim": "32"}, {"fpn_dim": 33}, {"scales": []}, {"scales": [0]}, {"scales": [1e9]},
+    {"scales": 5}, {"image_size": 10**9}, {"image_size": -5}, {"background": "0.5"}, {"background": None},
+    {"mirrored": "yes"}, {"temperature": 0}, {"temperature": float("nan")}, {"pixel_std": [0, 0, 0]},
+    {"pixel_mean": [0, 0]}, {"mask_feature_levels": []}, {"mask_feature_levels": [5]}, {"combine": "x"},
+    {"prompt": "a photo"}, {"text_max_length": 0}, {"decoder_heads": 0}, {"num_queries": 10**9},
+    {"text_vocab_size": 10**9}, {"backbone": 5}, {"backbone": {}}, {"backbone": {"model_type": "resnet"}},
+    {"backbone": RESNET | {"hidden_sizes": [8] * 4, "depths": [10**6] * 4}},
+    {"backbone": RESNET | {"hidden_sizes": [8] * 4, "depths": []}},
+    {"backbone": {"model_type": "timm_backbone", "backbone": "hf-hub:somebody/something"}},
+    {"backbone": {"model_type": "timm_backbone", "backbone": "resnet18", "use_pretrained_backbone": True}},
+    {"backbone": RESNET | {"hidden_sizes": [10**9] * 4}}, {"model_type": 5}, {"model_type": ["sseg"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", SENSELESS, ids=lambda change: json.dumps(change)[:60])
+def test_a_configuration_that_makes_no_sense_is_one_sentence_at_once(weights, change):
+    config = json.loads((weights / "config.json").read_text())
+    (weights / "config.json").write_text(json.dumps(config | change))
+    start = time.process_time()
+    assert "config.json" in problem_of(weights) and time.process_time() - start < 5  # seconds; under one of its own
+
+
+@pytest.mark.parametrize("text", [DEEP, '{"model_type": ' + DEEP + "}", "{" * 100_000, '{"a": ' + "9" * 10_000 + "}"])
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "tokenizer.json", "tokenizer_config.json"])
+def test_json_that_no_program_writes(weights, name, text):
+    (weights / name).write_text(text)
+    problem_of(weights)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda t: t.to(torch.int8), "holds I8 numbers"), (lambda t: t > 0, "holds BOOL numbers"),
+    (lambda t: torch.full_like(t, 1e38), "over 1e"), (lambda t: torch.full_like(t, torch.nan), "not finite"),
+])  # fmt: skip
+def test_numbers_that_nothing_can_be_computed_with(weights, change, said):
+    name = "image_projection.0.weight"
+    change_tensors(weights, lambda tensors: tensors.update({name: change(tensors[name])}))
+    assert said in problem_of(weights) and f'"{name}"' in problem_of(weights)
+
+
+def test_a_negative_variance_is_named(weights):
+    def negate(tensors):
+        name = next(name for name in tensors if name.endswith("running_var"))
+        tensors[name] = -tensors[name] - 1
+
+    change_tensors(weights, negate)
+    assert "negative variance" in problem_of(weights)
+
+
+@pytest.mark.parametrize("word", [5, {}, {"text": 5}, {"text": "a", "wider": 5}, {"text": "a", "kind": []},
+                                  {"text": "a", "name": None}, {"text": "x" * 10_000}])  # fmt: skip
+def test_a_vocabulary_of_anything_else_is_damaged(weights, word):
+    (weights / "vocabulary.json").write_text(json.dumps({"phrases": [{"text": "dog"}, word]}))
+    assert "vocabulary.json" in problem_of(weights)
+
+
+@pytest.mark.parametrize("change", [{"width": 10**9}, {"depth": 10**9}, {"width": "128"}, {"heads": 0}, {"ratio": -1},
+                                    {"stem": []}, {"unknown": 5}, {"out": 10**6}])  # fmt: skip
+def test_features_of_a_senseless_size_are_one_sentence(tmp_path, change):
+    from sseg.features.network import load_network
+
+    folder = shutil.copytree(WEIGHTS / "features-mini", tmp_path / "mini")
+    sizes = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(sizes | change))
+    with pytest.raises(SSegError, match="damaged"):
+        load_network(folder)
+
+
+def test_features_with_values_that_are_no_numbers_are_one_sentence(tmp_path):
+    from sseg.features.network import load_network
+
+    folder = shutil.copytree(WEIGHTS / "features-mini", tmp_path / "mini")
+    change_tensors(folder, lambda tensors: tensors["cls"].fill_(torch.nan))
+    with pytest.raises(SSegError, match='"cls" holds values that are not finite'):
+        load_network(folder)

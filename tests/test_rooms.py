@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import from its own room and from those above it.
 ROOMS = [
     {"_torchvision", "devices", "errors", "hub", "paths"},
-    {"arguments", "images", "outlines", "sheets", "kmeans", "text", "phrases", "slips", "threshold", "config"}
+    {"arguments", "images", "outlines", "sheets", "kmeans", "text", "phrases", "slips", "threshold", "config",
+     "config_rules", "tensors"}
     | {"word_tower", "folding", "surroundings", "map_clusters"},
     {"model", "features", "feature_map", "checkpoint"},
     {"pseudo_masks", "inference", "metrics", "truth"},

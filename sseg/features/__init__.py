@@ -1,5 +1,6 @@
 """Feature sources: what K-Means sees of a picture. Every source gives one vector a cell of any grid."""
 
+from sseg.arguments import of_type
 from sseg.errors import SSegError
 from sseg.features.base import NAMES, FeatureSource, cell_means, check_facet, positions
 from sseg.features.mini import MiniFeatures
@@ -30,6 +31,9 @@ def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
     Raises:
         SSegError: there is no such source, it has no such facet, or its weights cannot be had or are damaged.
     """
+    of_type(name, str, "A feature source is named by a text")
+    if facet is not None:
+        of_type(facet, str, "A facet is named by a text")
     made = _make(name, facet, device)
     check_facet(made, facet)
     return made

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sseg import config_rules
 from sseg.errors import SSegError
+from sseg.tensors import check_header, check_values
 
 PATCH = 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -107,9 +108,27 @@ class SmallViT(nn.Module):
 
 def load_network(folder: Path) -> SmallViT:
     """The network of config.json and model.safetensors, in single precision. Raises SSegError: a file is damaged."""
+    def complain(what):
+        raise SSegError(f"The weights in {folder} are damaged: {what}; get them again.")
+
     try:
-        network = SmallViT(**json.loads((folder / "config.json").read_text()))
+        sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config_rules.check({"backbone": sizes})
+        with torch.device("meta"):
+            skeleton = SmallViT(**sizes).state_dict()
+        check_header(folder / "model.safetensors", skeleton, complain)
+        network = SmallViT(**sizes)
         network.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except SSegError:
+        raise
+    except Exception as error:  # sizes that do not fit together fail in many ways
         raise SSegError(f"The weights in {folder} are damaged: get them again.") from error
-    return network.float()
+    check_values(network.state_dict(), complain)
+    try:
+        with torch.inference_mode():
+            works = network.float().eval()(torch.zeros(1, 3, 2 * PATCH, 2 * PATCH))[0].isfinite().all()
+    except RuntimeError:  # heads that do not divide the width
+        works = False
+    if not works:
+        complain("nothing can be computed with them")
+    return network.train()

@@ -1,0 +1,138 @@
+"""What a library call says of an argument that makes no sense: one sentence, at once, and nothing else."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sseg
+from sseg import PseudoMasker, SSegError
+from sseg.comparison import compare
+
+LONG = "a/" * 200 + "x" * 300
+HUGE = np.lib.stride_tricks.as_strided(np.zeros(3, np.uint8), (100_000, 100_000, 3), (0, 0, 1))  # a view of 28 GiB
+
+
+class Odd:
+    """A class of somebody's own whose every answer is an error."""
+
+    def __str__(self):
+        raise ZeroDivisionError
+
+    def __int__(self):
+        raise ZeroDivisionError
+
+
+@pytest.fixture(scope="module")
+def seg(tiny_weights):
+    return sseg.load(tiny_weights, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def masker():
+    return PseudoMasker("pixels", device="cpu")
+
+
+def sentence_of(call):
+    """The one sentence that a call ends with, within seconds of a processor."""
+    start = time.process_time()
+    with pytest.raises(SSegError) as caught:
+        call()
+    assert time.process_time() - start < 10
+    said = str(caught.value)
+    assert said.isprintable() and 10 < len(said) < 500 and said.endswith(".")
+    return said
+
+
+@pytest.mark.parametrize("name", [
+    5, b"mini", ["mini"], "", "~nobody/weights", LONG, "x" * 300, "mini\n\x1b[31m", "\x00", "a\udcff", "no-such", Odd(),
+], ids=lambda name: repr(name)[:20] if not isinstance(name, Odd) else "odd")  # fmt: skip
+def test_names_of_weights(name):
+    sentence_of(lambda: sseg.load(name))
+
+
+@pytest.mark.parametrize("how", [{"combine": "x"}, {"prompt": "a photo"}, {"prompt": 5}, {"device": 5},
+                                 {"device": None}, {"device": "cuda:99"}, {"device": "\n"}])  # fmt: skip
+def test_how_weights_are_loaded(tiny_weights, how):
+    sentence_of(lambda: sseg.load(tiny_weights, **how))
+
+
+PICTURES = {
+    "none": None, "number": 5, "list": [[1]], "odd": Odd(), "nowhere": "/nowhere.png", "nobody": "~nobody/a.png",
+    "long": LONG, "long name": "x" * 300 + ".png", "control": "a\n\x1b[31mb.png", "nul": "\x00", "folder": "/",
+    "no rows": Image.new("RGB", (0, 5)), "no columns": Image.new("L", (5, 0)), "bytes": b"", "huge": HUGE,
+    "huge floats": np.lib.stride_tricks.as_strided(np.zeros(3), (10**5, 10**5, 3), (0, 0, 8)),
+    "empty": np.zeros((0, 5, 3), np.uint8), "objects": np.array([[Odd()]]), "nan": np.full((4, 4), np.nan),
+    "complex": np.zeros((4, 4), complex), "four": np.zeros((2, 2, 2, 2), np.uint8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_pictures(seg, masker, picture):
+    for call in (seg.encode, masker.encode):
+        sentence_of(lambda call=call: call(PICTURES[picture]))
+
+
+def test_questions(seg, masker, picture):
+    encoded = seg.encode(picture)
+    found = seg.ask(encoded, "dog, sky")
+    for phrases in (None, 5, b"dog", {1: 2}, itertools.repeat("x"), itertools.repeat(""), [None], [b"x"], Odd()):
+        sentence_of(lambda phrases=phrases: seg.ask(encoded, phrases))
+    for background in ("0.5", -1, 2, float("nan"), [0.5], 1j, Odd()):
+        sentence_of(lambda background=background: seg.ask(encoded, "dog", background))
+    for what in (None, picture, "photo.png", masker.encode(picture), found):
+        sentence_of(lambda what=what: seg.ask(what, "dog"))
+    for side in (0, -5, 10**9, "64", 64.5, Odd()):
+        sentence_of(lambda side=side: seg.encode(picture, long_side=side))
+    for x, y, n in ((0, 0, -1), (0, 0, 0), (120, 0, 5), (0, -1, 5), ("a", 0, 5), (0.5, 0, 5), (0, 0, "5")):
+        sentence_of(lambda at=(x, y, n): found.explain(*at))
+    for index in (9, -1, None, "dog", 0.5):
+        sentence_of(lambda index=index: found.score_map(index))
+    for opacity in (-1, 2, None, "1", float("nan")):
+        sentence_of(lambda opacity=opacity: found.overlay(picture, opacity))
+    sentence_of(lambda: found.overlay(picture.resize((9, 9))))
+    sentence_of(lambda: seg.name_segments(encoded, -1))
+    sentence_of(lambda: seg.nearest(5))
+    sentence_of(lambda: seg.known(None))
+
+
+def test_comparisons(seg, picture):
+    found = seg(picture, "dog, sky")
+    for other in (None, "photo.png", picture, seg(picture.resize((30, 40)), "dog")):
+        sentence_of(lambda other=other: compare(found, other))
+    for truth in (5, "", LONG, "~nobody", b"", np.zeros((3, 3), np.uint8), [[1, 2], [3]], np.zeros((90, 120))):
+        sentence_of(lambda truth=truth: compare(found, found, truth))
+
+
+def test_pseudo_masks(masker, picture):
+    for arguments in ((5,), (None,), (["dino"],), ("a\n",), ("x" * 300,), ("pixels", 5), ("pixels", "keys\n")):
+        sentence_of(lambda arguments=arguments: PseudoMasker(*arguments))
+    found = masker.encode(picture, 64)
+    for k in (0, -1, 10**9, "8", 2.5, None, float("nan"), Odd()):
+        sentence_of(lambda k=k: masker.cluster(found, k))
+    for how in ({"seed": -1}, {"seed": "1"}, {"method": 5}, {"method": ["kmeans"]}, {"outlines": ["cells"]}):
+        sentence_of(lambda how=how: masker.cluster(found, 4, **how))
+    for what in (None, picture, "photo.png"):
+        sentence_of(lambda what=what: masker.cluster(what))
+    for resolution in (0, 10**9, "448", None):
+        sentence_of(lambda resolution=resolution: masker.encode(picture, resolution))
+    for ks in (itertools.count(1), 5, ["a"], [0], None):
+        sentence_of(lambda ks=ks: found.elbow(ks))
+        sentence_of(lambda ks=ks: found.best_k(ks))
+    masks = masker.cluster(found, 4)
+    sentence_of(lambda: found.similarity(-1, 0))
+    sentence_of(lambda: masks.agreement(None))
+    sentence_of(lambda: masks.overlay(picture, -1))
+    for truth in (None, 5, np.zeros((3, 3), np.uint8), [[1, 2], [3]], "/nowhere.png", np.full((90, 120), -1)):
+        sentence_of(lambda truth=truth: masks.against(truth))
+    sentence_of(lambda: masks.against(np.zeros((90, 120), np.uint8), class_names=5))
+
+
+def test_what_errors_quote_is_printable(capfd):
+    said = sentence_of(lambda: sseg.load("no\nsuch\x1b[31m\u2028weights"))
+    assert "no\ufffdsuch\ufffd[31m\ufffdweights" in said
+    said = sentence_of(lambda: sseg.load("x" * 5000))
+    assert len(said) < 400
+    assert capfd.readouterr() == ("", "")
