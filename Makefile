@@ -14,7 +14,7 @@ EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: app test lint smoke system
+.PHONY: app test lint smoke fuzz soak system
 .DEFAULT_GOAL := app
 
 app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
@@ -29,6 +29,12 @@ lint: $(VENV)/.dev
 smoke: $(VENV)/.app  ## does it work at all? the imports, then one picture from the command line
 	$(BIN)/python -c "import sseg, timm; from transformers import MaskFormerModel; print('sseg', sseg.__version__)"
 	$(BIN)/python -m sseg segment "$(EXAMPLE)" --phrases "dog, grass, water, road"
+
+fuzz: $(VENV)/.dev  ## five minutes of inputs that nobody would write; docs/reliability.md says what is promised
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --seconds 300 --out out/fuzz.json
+
+soak: $(VENV)/.dev  ## ten minutes of 32 clients at one page; wants a quiet machine
+	$(BIN)/python -m benchmarks.soak --clients 32 --seconds 600 --out out/soak
 
 # torch comes first, and torchvision without its dependencies: pip then keeps a torch that was built for this machine
 # instead of fetching the one that a torchvision wheel was built with.
