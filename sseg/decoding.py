@@ -6,13 +6,14 @@ measures all of it.
 """
 
 import io
+import os
 import threading
 import warnings
 from pathlib import Path
 
 from PIL import Image
 
-from sseg.errors import SSegError
+from sseg.errors import SSegError, shown
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none that starts programs, as EPS does
 DECODED = 241_000_000  # bytes: an RGB picture of 60 megapixels, as cameras make them
@@ -39,8 +40,8 @@ def open_picture(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]
         raise SSegError("There is no picture: choose one first.")
     if not isinstance(source, (str, Path, bytes)):
         raise SSegError(f"A picture is a path, bytes, a PIL image or an array, not {type(source).__name__}.")
-    if not isinstance(source, bytes) and not Path(source).is_file():
-        raise SSegError(f'There is no picture file "{source}": check the path.')
+    if not isinstance(source, bytes) and not os.path.isfile(source):  # which, unlike pathlib, takes any name
+        raise SSegError(f'There is no picture file "{shown(source)}": check the path.')
     try:
         with _OPEN, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of 89 megapixels; DECODED counts here

@@ -10,6 +10,7 @@ from sseg import bands, decoding, levels
 from sseg.arguments import of_type, share, whole
 from sseg.errors import SSegError
 
+MOST_PIXELS = 178_956_970  # of an array: as many as Pillow opens of a file
 MAX_PIXELS = 16_000_000  # the working size: bigger pictures are scaled down, labels included
 
 # 20 colours by farthest-point search in CIELAB under normal, protan, deutan and tritan vision (Machado et al. 2009):
@@ -49,6 +50,8 @@ def read_sized(source, max_pixels: int | None = None) -> tuple[np.ndarray, tuple
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
+        if not all(source.size):
+            raise SSegError(f"A picture of {source.width} x {source.height} pixels is empty: choose another one.")
         return _to_rgb_array(source, max_pixels, "The picture"), _seen_size(source.size, source)
     image, size = decoding.open_picture(source, max_pixels)
     with image:
@@ -70,6 +73,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
         array = array[..., 0]
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise SSegError(f"An array of shape {array.shape} is not a picture: use (H, W), (H, W, 3) or (H, W, 4).")
+    if array.shape[0] * array.shape[1] > MOST_PIXELS:  # a view may have more than the memory
+        raise SSegError(f"An array of shape {array.shape} is too big a picture (over 179 megapixels): scale it down.")
     if array.dtype == bool:
         array = array * np.uint8(255)
     elif array.dtype == np.uint16:
