@@ -7,7 +7,6 @@ measures all of it.
 
 import io
 import os
-import threading
 import warnings
 from pathlib import Path
 
@@ -23,7 +22,9 @@ _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # bytes in
 _WHOLE = {"WEBP": 13, "AVIF": 14}  # bytes a pixel of decoders that hold copies of their own, measured
 _SLOW = ("ppm", "ppm_plain")  # decoders that take a loop of Python for each pixel
 
-_OPEN = threading.Lock()  # warnings.catch_warnings is not thread-safe
+# What Pillow warns of while it reads (damaged EXIF, bombs) is said in a sentence, or is no matter. A filter for the
+# whole process, since `warnings.catch_warnings` is not safe in threads, which decode.
+warnings.filterwarnings("ignore", module=r"PIL\.(Image|TiffTags|\w+ImagePlugin)$")
 
 
 def open_picture(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]:
@@ -43,9 +44,7 @@ def open_picture(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]
     if not isinstance(source, bytes) and not os.path.isfile(source):  # which, unlike pathlib, takes any name
         raise SSegError(f'There is no picture file "{shown(source)}": check the path.')
     try:
-        with _OPEN, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of 89 megapixels; DECODED counts here
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
         takes = _full_size(image)  # before the size is that of a fraction
         size, pixels = image.size, image.width * image.height
         if pixels > smallest:

@@ -130,6 +130,27 @@ def test_pseudo_masks(masker, picture):
     sentence_of(lambda: masks.against(np.zeros((90, 120), np.uint8), class_names=5))
 
 
+def test_reading_a_damaged_picture_prints_nothing(run_python):
+    """Found by `make fuzz`: TIFF files that end in their directory, or with EXIF data cut off."""
+    code = """
+import io, os
+import numpy as np
+from PIL import Image
+from sseg import SSegError, images
+buffer, exif = io.BytesIO(), Image.Exif()
+exif[0x0112] = 6
+Image.fromarray(np.zeros((7, 3, 3), np.uint8)).save(buffer, "TIFF", compression="tiff_lzw", exif=exif.tobytes())
+data = buffer.getvalue()
+os.dup2(1, 2)  # what C prints, too
+for end in (len(data), *range(len(data) - 1, 8, -7)):
+    try:
+        images.read(data[:end])
+    except SSegError:
+        pass
+"""
+    assert run_python(code) == ""
+
+
 def test_what_errors_quote_is_printable(capfd):
     said = sentence_of(lambda: sseg.load("no\nsuch\x1b[31m\u2028weights"))
     assert "no\ufffdsuch\ufffd[31m\ufffdweights" in said

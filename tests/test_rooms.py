@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = [
     {"_torchvision", "devices", "errors", "hub", "paths"},
     {"arguments", "images", "outlines", "sheets", "kmeans", "text", "phrases", "slips", "threshold", "config",
-     "config_rules", "tensors"}
+     "config_rules", "tensors", "decoding", "bands", "levels"}
     | {"word_tower", "folding", "surroundings", "map_clusters"},
     {"model", "features", "feature_map", "checkpoint"},
     {"pseudo_masks", "inference", "metrics", "truth"},

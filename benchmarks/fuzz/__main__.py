@@ -4,8 +4,9 @@
                               [--first N] [--out out/fuzz.json]
 
 Input number i of a kind grows from seed, kind and i alone, so `--kinds K --first I --inputs 1` tries one again. Inputs
-are tried in a process of their own, which is ended where one takes over 30 seconds. Faults: an exception that is no
-SSegError, a sentence with control characters, text on stderr, an input without an end, a process that died. The last
+are tried in a process of their own, which is ended where one takes over 30 seconds of a processor. Faults: an exception
+that is no SSegError, a sentence with control characters, text on stderr, a traceback or a status of 500 in an answer,
+an input without an end, a process that died. The last
 line is one JSON object; the exit code is 1 if there was a fault.
 """
 
@@ -56,7 +57,7 @@ def main(arguments=None) -> int:
         "outcomes": dict(sum(counts.values(), Counter())),
         "kinds": {kind: dict(one) for kind, one in counts.items()},
         "faults": len(faults),
-        "slowest_s": round(slowest, 2),
+        "slowest_cpu_s": round(slowest, 2),
         "peak_memory_mb": peak,
         "commit": commit(),
         "hardware": hardware("cpu"),

@@ -8,12 +8,12 @@ import resource
 import tempfile
 import time
 import traceback
-import warnings
 from pathlib import Path
 
 from sseg.errors import SSegError
 
-PATIENCE = 30.0  # seconds for an input
+PATIENCE = 30.0  # seconds of a processor for an input
+WAITING = 600.0  # seconds for one that waits for something, or for a processor
 START = 300.0  # for the process to begin: imports and weights
 
 
@@ -31,19 +31,29 @@ class Child:
         self.pipe.recv()
 
     def tries(self, seed, kind, number):
-        """Outcome, detail, seconds and peak memory in MB of one input."""
+        """Outcome, detail, seconds of a processor, and the peak of memory so far, in MB, of one input."""
         start = time.monotonic()
         self.pipe.send((seed, kind, number))
         try:
-            if self.pipe.poll(PATIENCE):
-                outcome, detail, memory = self.pipe.recv()
-                return outcome, detail, time.monotonic() - start, memory
-            outcome = "hang"
+            began = self.cpu_seconds()
+            while not self.pipe.poll(1.0):
+                if self.cpu_seconds() - began > PATIENCE or time.monotonic() - start > WAITING:
+                    outcome = "hang"
+                    break
+            else:
+                outcome, detail, memory, seconds = self.pipe.recv()
+                return outcome, detail, seconds, memory
         except (EOFError, ConnectionError):
             outcome = "died"
         self.process.kill()
         self.process.join()
+        self.pipe.close()
         return outcome, f"exit code {self.process.exitcode}", time.monotonic() - start, 0
+
+    def cpu_seconds(self) -> float:
+        """What all its threads have taken so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self):
         """Let it go."""
@@ -70,21 +80,21 @@ def work(pipe) -> None:
             return
         said.seek(0)
         said.truncate()
+        before = time.process_time()
         outcome, detail = attempt(world, seed, kind, number)
+        seconds = time.process_time() - before
         said.flush()
         printed = (folder / "stderr").read_bytes().decode("utf-8", "replace").strip()
         if printed and kind != "http" and outcome in ("answer", "sentence"):
             outcome, detail = "text on stderr", printed
-        pipe.send((outcome, detail, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
+        pipe.send((outcome, detail, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, seconds))
 
 
 def attempt(world, seed, kind, number) -> tuple[str, str]:
     """One input: "answer", "sentence", or the fault; and what there is to say of it."""
     rng = random.Random(f"{seed}/{kind}/{number}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            return "answer", getattr(world, kind)(rng)
+        return "answer", getattr(world, kind)(rng)
     except SSegError as error:
         text = str(error)
         fine = text.isprintable() and 10 < len(text) < 1000

@@ -127,7 +127,7 @@ def load_network(folder: Path) -> SmallViT:
     try:
         with torch.inference_mode():
             works = network.float().eval()(torch.zeros(1, 3, 2 * PATCH, 2 * PATCH))[0].isfinite().all()
-    except RuntimeError:  # heads that do not divide the width
+    except Exception:  # heads that do not divide the width, or none
         works = False
     if not works:
         complain("nothing can be computed with them")
