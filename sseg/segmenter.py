@@ -256,6 +256,22 @@ class Segmenter:
         """Whether words that no caption held mean something to the weights: they were given vectors of such words."""
         return self.model.config.text_tower == "words"
 
+    def read_as(self, text: str) -> str:
+        """The text in known words: an unseen word gives way to the known one that it is read as by more than half
+        ("lorry": "truck")."""
+        if not (self._whole_words and self.knows_unseen):
+            return text
+        return " ".join(self._stands_for.get(word, word) for word in words_of(text))
+
+    @cached_property
+    def _stands_for(self) -> dict[str, str]:
+        """Unseen word -> the known word that it is read as by more than half."""
+        tower = self.model.text_tower
+        share, place = tower.nearness.max(1)
+        known = tower.nearest.gather(1, place[:, None])[:, 0].tolist()
+        words = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
+        return {words[tower.known + i]: words[known[i]] for i in (share > 0.5).nonzero()[:, 0].tolist()}
+
     def slips(self, phrase: str) -> list[str]:
         """Known texts that a word of the phrase may be a slip of the pen for ("grsas": grass), the most alike first.
 
@@ -326,7 +342,8 @@ class Segmenter:
     def with_kinds(self, asked: list[tuple[str, ...]]) -> list[list[str]]:
         """The texts of each class and their kinds that nobody asked for by name: "person" is also man, woman, boy."""
         named = {key(text) for texts in asked for text in texts}
-        kinds = [[kind for text in texts for kind in self._kinds.get(key(text), ())] for texts in asked]
+        read = [[key(self.read_as(text)) for text in texts] for texts in asked]
+        kinds = [[kind for text in texts for kind in self._kinds.get(text, ())] for texts in read]
         return [[*texts, *(kind for kind in dict.fromkeys(more) if key(kind) not in named)]
                 for texts, more in zip(asked, kinds, strict=True)]  # fmt: skip
 
@@ -372,7 +389,8 @@ class Segmenter:
     def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
         same = (embeddings @ self._known_embeddings.T).amax(0) > self.model.config.too_close  # (V,)
-        same[[i for text in texts for i in self._known_places.get(key(text), ())]] = True
+        read = [key(self.read_as(text)) for text in texts]
+        same[[i for text in read for i in self._known_places.get(text, ())]] = True
         shut_out = torch.zeros(same.shape, device=self.device).masked_fill(same, -torch.inf)
         shut_out = shut_out - self.model.config.handicap
         return encoded.known_logits + shut_out  # a fifth of the time of filling (N, V) under a mask

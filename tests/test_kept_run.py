@@ -16,7 +16,7 @@ import sseg
 from sseg.errors import SSegError
 from tests.tars import write_tar
 from tests.test_maps import encoded, picture
-from train import pretrain, word_vectors
+from train import assignment, pretrain, word_vectors
 from train.pretrain import Run, check_stages, standard
 from train.recipe import read_recipe
 from train.schedule import place_in_stage
@@ -32,6 +32,8 @@ SHAPE, MEANING = 3, 4  # steps
 def recipe(tmp_path, monkeypatch) -> Path:
     """photos.yaml with a tiny encoder of a folder, twelve pictures, a dozen words and seven steps."""
     monkeypatch.setattr(word_vectors, "wordnet_words", lambda: ["hound"])
+    monkeypatch.setattr(assignment, "SEEN_IN", 2)
+    monkeypatch.setattr(assignment, "STEPS", 5)
     captions = [f"a {NOUNS[i % 4]} beside a puppy and a {NOUNS[(i + 1) % 4]}" for i in range(12)]
     members = {f"{i:02d}.png": encoded(picture(i)) for i in range(12)}
     members |= {f"{i:02d}.txt": caption.encode() for i, caption in enumerate(captions)}
@@ -50,7 +52,6 @@ def recipe(tmp_path, monkeypatch) -> Path:
     save_file(tensors, tmp_path / "words/words.safetensors")
 
     small = yaml.safe_load((ROOT / "train/recipes/photos.yaml").read_text())
-    del small["init_only"]
     small["init"] = None
     small["encoder"]["start"] = f"folder:{tmp_path / 'encoder'}"
     small["data"] |= {"root": str(tmp_path / "pairs"), "folder": str(tmp_path / "maps"), "size": 64, "clusters": 3}
@@ -95,7 +96,7 @@ def test_runs_that_stop_equal_an_unbroken_one_and_answer(recipe, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()][1:]
     assert "dice" in lines[0] and "contrastive" not in lines[0]
     assert "dice" not in lines[-1] and lines[-1]["ground"] >= 0
-    assert lines[-1]["contrastive"] > 0 and lines[-1]["phrases"] > 0
+    assert lines[-1]["contrastive"] > 0 and lines[-1]["phrases"] > 0 and lines[-1]["assignment"] > 0
     assert lines[-1]["samples"] == 4 * SHAPE + 6 * MEANING
 
     seg = sseg.load(tmp_path / "run", device="cpu")
@@ -145,7 +146,7 @@ def test_masks_are_learned_from_the_clusters_of_the_kept_maps(recipe):
 
 def test_photographs_may_go_through_an_encoder_that_learns(recipe):
     """Without kept maps: tars, an encoder at a tenth of the rate, masks of stride 8 from pixels."""
-    changes = ["encoder.learn=0.1", "pseudo_masks.features=pixels"]
+    changes = ["encoder.learn=0.1", "pseudo_masks.features=pixels", "loss.assignment=0"]
     content = read_recipe(str(recipe), changes)
     content["data"] = {"name": "tars", "root": content["data"]["root"], "cache_size": 64}
     content["stages"] = [{"steps": 2, "size": 64, "batch": 4, "k": 3, "learns": learns}
@@ -170,6 +171,7 @@ def test_tags_of_the_encoders_own_classifier_are_learned(recipe):
     ("encoder.start=folder:/nowhere", "There is no /nowhere/model.safetensors"),
     ("tokenizer.words=/nowhere", "There are no words in /nowhere"),
     ("data.root=/nowhere", "There is no folder /nowhere"),
+    ("data.name=tars", "set loss.assignment to 0"),
     ("model.backbone.backbone=lcnet_035", "do not fit lcnet_035"),
     ("model.mask_feature=query", "set mask_feature to encoder"),
 ])  # fmt: skip

@@ -134,3 +134,22 @@ def test_a_segmenter_reads_unseen_words_as_their_neighbours(weights, picture):
     assert [text for text, _ in seg.nearest("hound", 4)] == expected
     out = seg.ask(seg.encode(picture), "hound, the, zyx, 犬", background=0.0)
     assert out.labels.shape == (90, 120) and out.coarse_scores.isfinite().all() and out.known == [False] * 4
+
+
+def test_an_unseen_word_is_asked_as_the_known_one_that_it_is_read_as(weights, picture):
+    """Kinds of a dog answer for a hound as well, and are no rivals of it."""
+    folder, _ = weights
+    phrases = [{"text": "dog", "kind": "thing"}, {"text": "cat", "kind": "thing", "wider": "dog"},
+               {"text": "grass", "kind": "surroundings"}, {"text": "sky", "kind": "surroundings"}]  # fmt: skip
+    (folder / "vocabulary.json").write_text(json.dumps({"phrases": phrases}))
+    seg = sseg.load(folder, device="cpu")
+    assert [seg.read_as(text) for text in ("hound", "Red HOUND", "dog", "zyx")] == ["dog", "red dog", "dog", "zyx"]
+    assert seg.with_kinds([("hound",), ("sky",)]) == [["hound", "cat"], ["sky"]]
+    assert seg.with_kinds([("zyx",)]) == [["zyx"]]
+    encoded = seg.encode(picture)
+    with torch.no_grad():
+        seg.model.text_tower.nearness[0] = torch.tensor([1.0, 0.0])  # a hound is a dog and nothing else
+    again = sseg.load(folder, device="cpu")
+    again.model.load_state_dict(seg.model.state_dict())
+    dog, hound = (again.ask(encoded, text, background=0).coarse_scores for text in ("dog", "hound"))
+    assert torch.allclose(dog, hound, atol=1e-6)

@@ -1,5 +1,8 @@
 """The vocabulary of the word tower: which words are known, what stands for the others, how texts are cut."""
 
+import os
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -97,6 +100,27 @@ def test_what_is_far_from_all_stands_for_nothing():
     vectors[8] = torch.tensor([0.0, 1, 0, 0, 0, 0, 0, 0, 0.3])  # near to the second
     far, near = neighbours(vectors[[0, 1, 2, 3, 4, 5, 7, 8]], 6, torch.ones(8, dtype=torch.bool))[1]
     assert not far.any() and near.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_wordnet_adds_outweighs_vectors():
+    """The nearest by vectors gives way to the word that means the same."""
+    vectors = torch.eye(9)[[0, 1, 2, 3, 4, 5, 6, 0]]  # the unseen one is like the first
+    extra = torch.sparse_coo_tensor([[0], [2]], [1.2], (1, 7), check_invariants=True).coalesce()
+    nearest, shares = neighbours(vectors, 7, torch.ones(8, dtype=torch.bool), extra)
+    assert nearest[0, :2].tolist() == [2, 0] and shares[0, 0] > 0.9
+    apart = torch.cat([torch.eye(9)[:7], torch.eye(9)[8:]])  # like none: what WordNet says is enough
+    assert neighbours(apart, 7, torch.ones(8, dtype=torch.bool), extra)[1].sum() == pytest.approx(1, abs=1e-5)
+    assert not neighbours(apart, 7, torch.ones(8, dtype=torch.bool))[1].any()
+
+
+def test_words_are_the_same_in_every_process():
+    """The order of words in a caption's set depends on the process; the vocabulary must not."""
+    code = ("from train.word_vectors import make_words; import tests.test_word_vectors as t\n"
+            "t.word_vectors.wordnet_words = list\n"
+            "print(make_words(t.CAPTIONS, t.TAGS, t.GLOVE, t.encode, 16)[0].get_vocab())")
+    runs = [subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, text=True,
+                           capture_output=True, check=True).stdout for seed in ("1", "2")]  # fmt: skip
+    assert sorted(eval(runs[0]).items()) == sorted(eval(runs[1]).items())
 
 
 def test_a_hound_is_read_as_a_dog(monkeypatch):

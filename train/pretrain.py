@@ -31,6 +31,7 @@ from sseg.pseudo_masks import pseudo_masks
 from sseg.surroundings import BACKGROUND
 from sseg.text import load_tokenizer, tokenize
 from train import log
+from train.assignment import assignment_loss
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.fragments import common, draw, number, numbered, some
 from train.data.held_out import held_words
@@ -69,6 +70,8 @@ class Run:
             raise SSegError("Regions that are clusters have no shape to learn: set model.region_clusters to 0.")
         check_stages(self.stages, self.world)
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
+        if recipe["loss"].get("assignment") and not hasattr(self.pairs, "assign"):
+            raise SSegError("Regions are assigned where maps are kept: set loss.assignment to 0, or data.name to maps.")
         self.tokenizer = self.open_tokenizer(resume)
         self.widen = with_wider if recipe["loss"].get("wider") else lambda phrases: phrases
         rivals = recipe["loss"].get("rivals")
@@ -178,6 +181,9 @@ class Run:
             found = self.meaning(image, shape, texts, phrases, drawn, owned, rivals, measured)
             terms |= found
             total = total + sum(weights[name] * found[name] for name in found.keys() & {*weights})
+        if weights.get("assignment") and "shape" not in learns(stage):
+            terms["assignment"] = self.assignment(image, measured, seed, batch)
+            total = total + weights["assignment"] * terms["assignment"]
         if self.tagger and "meaning" in learns(stage):
             terms["tags"] = self.tags(image, seed)
             total = total + weights["tags"] * terms["tags"]
@@ -215,6 +221,14 @@ class Run:
         hit = (similarity.argmax(1) == torch.arange(len(similarity), device=self.device)).float().mean()
         return terms | {"retrieval": hit}
 
+    def assignment(self, image, measured, seed: int, batch: int) -> torch.Tensor:
+        """The loss of `train.assignment`: what each region is of the things that its photograph's captions name."""
+        shares, named = self.pairs.assigned(seed, batch)
+        words = self.model.encode_text(*self.tokens(self.pairs.names.words))
+        logits = image.mask_embeddings @ words.T * self.model.scale
+        members = self.pairs.names.members(named).to(self.device)
+        return assignment_loss(logits, shares.to(self.device), members, measured[..., 0], self.group_weight)
+
     def tags(self, image, seed: int) -> torch.Tensor:
         """The loss of `train.tags` on some regions of each picture."""
         each = torch.rand(image.mask_features.shape[:2], device=self.device).argsort(1)[:, :REGIONS]  # (B, r)
@@ -234,10 +248,14 @@ class Run:
         path = self.out / "features.npy"
         if self.step == sum(stage["steps"] for stage in self.stages if "shape" in learns(stage)):
             self.model.load_state_dict(self.average)
-            path.unlink(missing_ok=True)  # of a run that stopped after this and goes on from before it
+            for file in ("features.npy", "assigned.npy"):  # of a run that stopped after this and goes on from before it
+                (self.out / file).unlink(missing_ok=True)
         self.model.eval()
         self.pairs.keep_features(self.model, path)
         self.model.train()
+        if self.recipe["loss"].get("assignment"):
+            model, assigned = self.model, self.out / "assigned.npy"
+            self.group_weight = self.pairs.assign(model.feature_mean, model.feature_std, assigned).to(self.device)
 
     def pseudo_masks(self, pictures, seed: int, batch: int, stage: dict) -> torch.Tensor:
         """Pseudo-masks of the batch at the masks' resolution: ids (B, h, w) int64."""
@@ -427,7 +445,7 @@ def make_optimizer(model: SSegModel, recipe: dict, learn: float = 1.0) -> torch.
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
     left = (run.total - run.step) * record["seconds_per_step"] / 60
-    shown = ("dice", "focal", "contrastive", "phrases", "ground", "tags", "retrieval")
+    shown = ("dice", "focal", "contrastive", "phrases", "ground", "tags", "assignment", "retrieval")
     terms = "  ".join(f"{name} {record[name]:.3f}" for name in shown if name in record)
     rate = f"{record['images_per_second']:.0f} images/s  {left:.0f} min left"
     print(f"step {run.step}/{run.total}  {terms}  {rate}", file=sys.stderr, flush=True)

