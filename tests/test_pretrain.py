@@ -86,6 +86,7 @@ def test_a_run_can_start_from_other_weights(recipe, tmp_path, emoji_font):
     first.save()
     second = pretrain.Run(read_recipe(str(recipe), [f"init={first.out}", f"out={tmp_path / 'second'}"]), resume=False)
     assert second.step == 0 and second.tokenizer.get_vocab() == first.tokenizer.get_vocab()
+    assert second.words == first.words and first.words  # what the weights know, the run goes on knowing
     for name, tensor in second.model.state_dict().items():
         expected = first.average[name]
         assert tensor.dtype == expected.dtype and torch.allclose(tensor, expected, atol=1e-3), name

@@ -102,6 +102,8 @@ class Run:
         self.step, self.samples, self.seconds, self.words = 0, 0, 0.0, Counter()
         if resume:
             self.restore()
+        elif recipe["init"] and "init_only" not in recipe:
+            self.words.update(read_words(resolve(recipe["init"])))  # what those weights know, these go on knowing
 
     def open_tokenizer(self, resume: bool):
         """The run's own where it goes on, that of the weights it starts from (ids must keep their meaning), or new."""
@@ -353,7 +355,7 @@ class Run:
         restore_optimizer(self.optimizer, select(flat, "optimizer/"))
         self.step, self.samples = int(flat["step"]), int(flat["samples"])
         self.seconds = float(flat["seconds"])
-        self.words = Counter(json.loads((self.out / "vocabulary.json").read_text())["words"])
+        self.words = Counter(read_words(self.out))
 
 
 def model_config(recipe: dict, tokenizer) -> SSegConfig:
@@ -422,6 +424,12 @@ def start_from(model: SSegModel, weights: str, only: tuple[str, ...] = ("",)) ->
     model.load_state_dict({name: tensors[name] for name in model.state_dict()})
     for block in added.values():
         torch.nn.init.zeros_(block.layer[-1].normalization.weight)
+
+
+def read_words(folder: Path) -> dict[str, int]:
+    """How often the captions of a weights folder's training said each word; empty where nobody recorded it."""
+    file = Path(folder) / "vocabulary.json"
+    return json.loads(file.read_text(encoding="utf-8")).get("words", {}) if file.is_file() else {}
 
 
 def words_of(caption: str) -> list[str]:
