@@ -45,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
 
     masks = commands.add_parser("pseudo-masks", help="divide pictures into clusters of alike features")
     masks.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER", help="picture file, or folder of them")
-    masks.add_argument("--features", default="auto", help="auto (dino, else mini), dino, mini, sseg, textons, "
-                       "pixels, or a ViT by its name in timm")
+    masks.add_argument("--features", default="auto", help="auto (dino, else mini), dino, mini, encoder, sseg, "
+                       "textons, pixels, or a ViT by its name in timm")
     masks.add_argument("--facet", help="kind of the source's features (default: its first)")
     masks.add_argument("--k", type=int, default=8, help="clusters a picture")
     masks.add_argument("--resolution", type=int, default=448, metavar="N", help="a square picture gets (N / 8)^2 cells")

@@ -85,6 +85,13 @@ def test_every_setting_reaches_the_library(client, path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("facet", ["tokens", "maps"])
+def test_the_encoder_of_photos_divides_by_either_facet(client, path, facet):
+    _, found = send(client, path, ("encoder", 4, facet, 224, 0, "kmeans"))
+    assert found["clusters"] == PseudoMasker("encoder", facet)(path, k=4, resolution=224).to_json()["clusters"]
+    assert (found["features"], found["facet"]) == ("encoder", facet)
+
+
 def test_run_lengths_follow_the_picture_where_asked_for(client, path):
     view, found = send(client, path, (*SETTINGS, "picture"))
     cells, fine = (PseudoMasker("pixels")(path, k=5, resolution=224, outlines=how) for how in ("cells", "picture"))

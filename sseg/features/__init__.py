@@ -3,6 +3,7 @@
 from sseg.arguments import of_type
 from sseg.errors import SSegError
 from sseg.features.base import NAMES, FeatureSource, cell_means, check_facet, positions
+from sseg.features.encoder import EncoderFeatures
 from sseg.features.mini import MiniFeatures
 from sseg.features.own import OwnFeatures
 from sseg.features.pixels import PixelFeatures
@@ -15,7 +16,7 @@ __all__ = ["FeatureSource", "cell_means", "names", "positions", "source"]
 PATIENCE = 3.0  # seconds for the Hub to say whether it has DINO, before "auto" takes something else
 
 _LABELS = {"auto": "the best that can be had: DINO, else mini", "dino": DINO_LABEL}
-_KINDS = {kind.name: kind for kind in (MiniFeatures, OwnFeatures, PixelFeatures, TextonFeatures)}
+_KINDS = {kind.name: kind for kind in (EncoderFeatures, MiniFeatures, OwnFeatures, PixelFeatures, TextonFeatures)}
 
 
 def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
@@ -23,7 +24,8 @@ def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
 
     Args:
         name: "auto" (DINO if its weights are here or can be fetched, else "mini"; the source's `name` and `note` say
-            which), "dino" (ViT-S/8), "mini" (the bundled ViT), "sseg" or "sseg:WEIGHTS" (the pixel embeddings of the
+            which), "dino" (ViT-S/8), "mini" (the bundled ViT), "encoder" (the image encoder of the bundled weights
+            "photos", which has seen ImageNet's class labels), "sseg" or "sseg:WEIGHTS" (the pixel embeddings of the
             bundled segmenter or of other weights, see `sseg.load`), "textons" (texture, colour and position), "pixels"
             (colour and position), or a ViT by its name in timm, such as "vit_small_patch14_dinov2.lvd142m".
         facet: one of the source's `facets`; None is its first.
@@ -48,6 +50,8 @@ def _make(name, facet, device):
     kind, _, weights = name.partition(":")
     if name == "auto":
         return _best(facet, device)
+    if name == "encoder":
+        return EncoderFeatures(facet, device)
     if name == "mini":
         return MiniFeatures(device)
     if kind == "sseg":

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from sseg.errors import SSegError
 
-NAMES = ("auto", "dino", "mini", "sseg", "textons", "pixels")  # what a menu shows, the best first
+NAMES = ("auto", "dino", "mini", "encoder", "sseg", "textons", "pixels")  # what a menu shows, the best first
 
 
 class FeatureSource(ABC):
