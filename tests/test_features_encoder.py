@@ -84,11 +84,12 @@ def test_an_animal_is_another_cluster_than_what_it_lies_on(each):
     picture = images.read(ASSETS / "examples" / "raccoon.jpg")
     pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous()
     grid = grid_of(*picture.shape[:2], 224)
-    ids = pseudo_masks(pixels, each, 2, grid, seeds=0)[0].numpy()
+    ids = pseudo_masks(pixels, each, 4, grid, seeds=0)[0].numpy()
     labels = ids[np.arange(480) * grid[0] // 480][:, np.arange(640) * grid[1] // 640]
     animal = np.concatenate([labels[30:150, 100:280].ravel(), labels[60:260, 340:480].ravel()])
     leaves = np.concatenate([labels[330:470, 20:300].ravel(), labels[330:400, 420:620].ravel()])
-    assert abs(animal.mean() - leaves.mean()) > 0.9
+    shares = [np.bincount(part, minlength=4) / len(part) for part in (animal, leaves)]
+    assert np.maximum(*shares).sum() / 2 > 0.95  # each cluster given to what has more of it: chance gives 0.5
 
 
 def test_weights_that_do_not_fit_are_named_in_a_sentence(copied, tiny_weights, tmp_path):

@@ -1,4 +1,4 @@
-"""The Pseudo-masks tab: how a picture divides by the features of a network, without words and without labels."""
+"""The Pseudo-masks tab: how a picture divides by the features of a network, without words."""
 
 from types import SimpleNamespace
 
