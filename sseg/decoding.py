@@ -5,12 +5,13 @@ is decoded that takes more than `DECODED` bytes. `images.read` then needs little
 measures all of it.
 """
 
+import ctypes
 import io
 import os
 import warnings
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, _imaging
 
 from sseg.errors import SSegError, shown
 
@@ -25,6 +26,19 @@ _SLOW = ("ppm", "ppm_plain")  # decoders that take a loop of Python for each pix
 # What Pillow warns of while it reads (damaged EXIF, bombs) is said in a sentence, or is no matter. A filter for the
 # whole process, since `warnings.catch_warnings` is not safe in threads, which decode.
 warnings.filterwarnings("ignore", module=r"PIL\.(Image|TiffTags|\w+ImagePlugin)$")
+
+
+def _hush_libtiff() -> None:
+    """libtiff, as Pillow has it, prints nothing on stderr: what is amiss comes back as an error besides."""
+    library = ctypes.CDLL(_imaging.__file__)  # finds what Pillow's own module is linked with
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if hasattr(library, name):  # not where it is linked in statically
+            function = getattr(library, name)
+            function.restype, function.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+            function(None)
+
+
+_hush_libtiff()
 
 
 def open_picture(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]:

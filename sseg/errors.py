@@ -3,6 +3,7 @@
 import unicodedata
 
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line and paragraph separators
+_DIRECTION = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # would turn the sentence round
 
 
 class SSegError(Exception):
@@ -13,7 +14,11 @@ class SSegError(Exception):
     """
 
     def __init__(self, sentence: str = ""):
-        super().__init__("".join("\ufffd" if unicodedata.category(c) in _UNSEEN else c for c in sentence))
+        super().__init__("".join("\ufffd" if _unseen(c) else c for c in sentence))
+
+
+def _unseen(character: str) -> bool:
+    return character in _DIRECTION or unicodedata.category(character) in _UNSEEN
 
 
 def shown(value, longest: int = 120) -> str:

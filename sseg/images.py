@@ -173,7 +173,11 @@ def id_png(labels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
     """
     if size is not None:
         of_type(size, (tuple, list), "The size of a PNG is its height and width")
+        if len(size) != 2:
+            raise SSegError(f"The size of a PNG is its height and width, not {len(size)} numbers.")
         size = tuple(whole(side, "A side of a PNG", 1, 2**20) for side in size)
+        if size[0] * size[1] > MOST_PIXELS:
+            raise SSegError(f"A PNG of {size[1]} x {size[0]} pixels is too big (over 179 megapixels): take less.")
     ids = labels.astype(np.int64) + 1
     if ids.min(initial=0) < 0 or ids.max(initial=0) > 65535:
         raise ValueError("labels must lie in -1..65534")

@@ -23,7 +23,7 @@ def load(name=None, device="auto", combine: str | None = None, prompt: str | Non
         SSegError: no such weights, or damaged ones.
     """
     name = checkpoint.default() if name is None else name
-    if combine not in (None, "soft", "hard"):
+    if combine is not None and not (isinstance(combine, str) and combine in ("soft", "hard")):
         raise SSegError(f'Masks combine "soft" or "hard", not {combine!r:.40}.')
     if prompt is not None and not (isinstance(prompt, str) and "{}" in prompt):
         raise SSegError('A prompt is a text with {} where the phrase goes, such as "a photo of a {}".')

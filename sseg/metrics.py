@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from sseg.arguments import whole
 from sseg.errors import SSegError
 
 _MATRIX = 512  # most classes whose pairs are counted in one matrix
@@ -16,9 +17,7 @@ class StreamingIoU:
     """
 
     def __init__(self, num_classes):
-        if num_classes < 1:
-            raise SSegError(f"A metric needs at least one class, not {num_classes}.")
-        self.num_classes = num_classes
+        self.num_classes = num_classes = whole(num_classes, "The number of classes", 1, 10_000_000)
         self.intersection = np.zeros(num_classes, np.int64)  # pixels
         self.predicted = np.zeros(num_classes, np.int64)
         self.true = np.zeros(num_classes, np.int64)

@@ -226,7 +226,8 @@ def test_a_timeout_that_is_no_number(hub, monkeypatch):
 DEEP = "[" * 100_000 + "]" * 100_000
 RESNET = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}
 SENSELESS = [
-    {"hidden_dim": 10**9}, {"hidden_dim": 60_000}, {"decoder_layers": 10**9}, {"text_layers": 10**9},
+    {"hidden_dim": 10**9}, {"hidden_dim": 10**400}, {"prior": 10**400},
+    {"hidden_dim": 60_000}, {"decoder_layers": 10**9}, {"text_layers": 10**9},
     {"merge_steps": 10**9}, {"fpn_dim": "32"}, {"fpn_dim": 33}, {"scales": []}, {"scales": [0]}, {"scales": [1e9]},
     {"scales": 5}, {"image_size": 10**9}, {"image_size": -5}, {"background": "0.5"}, {"background": None},
     {"mirrored": "yes"}, {"temperature": 0}, {"temperature": float("nan")}, {"pixel_std": [0, 0, 0]},

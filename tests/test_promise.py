@@ -1,5 +1,6 @@
 """What a library call says of an argument that makes no sense: one sentence, at once, and nothing else."""
 
+import base64
 import itertools
 import time
 
@@ -8,11 +9,24 @@ import pytest
 from PIL import Image
 
 import sseg
+import sseg.images
 from sseg import PseudoMasker, SSegError
 from sseg.comparison import compare
+from sseg.metrics import StreamingIoU
 
 LONG = "a/" * 200 + "x" * 300
 HUGE = np.lib.stride_tricks.as_strided(np.zeros(3, np.uint8), (100_000, 100_000, 3), (0, 0, 1))  # a view of 28 GiB
+
+
+FOUND = {  # by `make fuzz`: small files, in base 85
+    "no strip offsets":
+        "Nl7XI6aWAKc${Nk7|{R#0RI312><{A0{{U400930000320{{U400031000630{{U4000O8000940{{U4000O8000I70{{U400031"
+        "000321ONd5000O8000&N0{{U400031000*O1ONd5000aC000~T0{{U40003100000000",
+    "LZW cut off":
+        "Nl7XIG5`PofB--cI20BJ0D(av5V$-Z6AOpIpwQT)GAkE_MB)Je001`_i$h`X5C91P009F40RR910RR910RaO50RR91KmY&$0s#X6"
+        "0RR915C8xG0|5g70RR911poj51_1*A0RR910RR915dj1M0RR912mk;876AhQ0RR91KmY&$7XbtS0RR91DF6Tf903CW0RR910RR91"
+        "00000",
+}  # fmt: skip
 
 
 class Odd:
@@ -53,8 +67,10 @@ def test_names_of_weights(name):
     sentence_of(lambda: sseg.load(name))
 
 
-@pytest.mark.parametrize("how", [{"combine": "x"}, {"prompt": "a photo"}, {"prompt": 5}, {"device": 5},
-                                 {"device": None}, {"device": "cuda:99"}, {"device": "\n"}])  # fmt: skip
+@pytest.mark.parametrize("how", [
+    {"combine": "x"}, {"combine": np.zeros(3)}, {"prompt": "a photo"}, {"prompt": 5}, {"device": 5}, {"device": None},
+    {"device": np.zeros(3)}, {"device": "cuda:99"}, {"device": "\n"},
+])  # fmt: skip
 def test_how_weights_are_loaded(tiny_weights, how):
     sentence_of(lambda: sseg.load(tiny_weights, **how))
 
@@ -92,10 +108,17 @@ def test_questions(seg, masker, picture):
         sentence_of(lambda index=index: found.score_map(index))
     for opacity in (-1, 2, None, "1", float("nan")):
         sentence_of(lambda opacity=opacity: found.overlay(picture, opacity))
+    for size in (5, "ab", [1], (0, 5), (1.5, 2), (10**9, 10**9), (10**5, 10**5)):
+        sentence_of(lambda size=size: found.id_png(size))
     sentence_of(lambda: found.overlay(picture.resize((9, 9))))
     sentence_of(lambda: seg.name_segments(encoded, -1))
     sentence_of(lambda: seg.nearest(5))
     sentence_of(lambda: seg.known(None))
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "5", None, [1], {}, np.zeros(3), float("nan"), 10**400])
+def test_metrics(count):
+    sentence_of(lambda: StreamingIoU(count))
 
 
 def test_comparisons(seg, picture):
@@ -130,6 +153,12 @@ def test_pseudo_masks(masker, picture):
     sentence_of(lambda: masks.against(np.zeros((90, 120), np.uint8), class_names=5))
 
 
+@pytest.mark.parametrize("place", ["no strip offsets", "LZW cut off"])
+def test_what_libtiff_cannot_read_is_one_sentence_and_prints_nothing(place, capfd):
+    sentence_of(lambda: sseg.images.read(base64.b85decode(FOUND[place])))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_reading_a_damaged_picture_prints_nothing(run_python):
     """Found by `make fuzz`: TIFF files that end in their directory, or with EXIF data cut off."""
     code = """
@@ -152,8 +181,8 @@ for end in (len(data), *range(len(data) - 1, 8, -7)):
 
 
 def test_what_errors_quote_is_printable(capfd):
-    said = sentence_of(lambda: sseg.load("no\nsuch\x1b[31m\u2028weights"))
-    assert "no\ufffdsuch\ufffd[31m\ufffdweights" in said
+    said = sentence_of(lambda: sseg.load("no\nsuch\x1b[31m\u2028\u202eweights"))
+    assert "no\ufffdsuch\ufffd[31m\ufffd\ufffdweights" in said
     said = sentence_of(lambda: sseg.load("x" * 5000))
     assert len(said) < 400
     assert capfd.readouterr() == ("", "")

@@ -125,6 +125,8 @@ def _config(rng, folder) -> str:
         )
     except Exception:  # damaged by an earlier change
         return "config"
+    if not isinstance(place, dict):
+        return "config"
     if rng.random() < 0.1:
         place.pop(name, None)
     else:

@@ -125,8 +125,8 @@ def array_of(rng: random.Random):
     if rng.random() < 0.1:  # a view of more than any machine has
         sides = (rng.choice([10**5, 10**6]), 10**5, 3)
         return np.lib.stride_tricks.as_strided(np.zeros(3, np.uint8), sides, (0, 0, 1))
-    values = np.random.default_rng(rng.getrandbits(32)).random(shape)
-    array = (values * rng.choice([0, 1, 1, 255, 70000, -1])).astype(kind)
+    values = np.array(np.random.default_rng(rng.getrandbits(32)).random(shape))
+    array = np.asarray(values * rng.choice([0, 1, 1, 255, 70000, -1])).astype(kind)
     if array.dtype.kind == "f" and array.size and rng.random() < 0.3:
         array.ravel()[0] = rng.choice([np.nan, np.inf, -np.inf])
     return array[::-1] if array.ndim and rng.random() < 0.2 else array
