@@ -130,7 +130,7 @@ def test_a_threshold_or_a_pixel_out_of_range_gets_one_sentence(client, path):
     for x, y in ((120, 0), (0, -1)):
         with pytest.raises(AppError) as error:
             client.predict(found["picture"], "dog", x, y, api_name="/explain_pixel")
-        assert_sentence(error, "outside")
+        assert_sentence(error, "from 0 to")
     with pytest.raises(AppError) as error:
         client.predict("never-seen", "dog", 0.3, api_name="/ask")
     assert_sentence(error, "no longer in memory")
