@@ -24,10 +24,16 @@ def load(name=None, device="auto", combine: str | None = None, prompt: str | Non
     folder = checkpoint.resolve(name)
     if checkpoint.kind_of(folder) == checkpoint.PLUS:
         model = checkpoint.load_model(folder, SelfTrainedModel)
+        quicken(model.backbone, model.config)
         return SelfTrainedSegmenter(model.to(devices.pick(device)), str(name))
     model = checkpoint.load_model(folder)
-    if model.config.backbone["model_type"] == "timm_backbone":
-        fold_norms(model.encoder)
-        model.encoder.to(memory_format=torch.channels_last)
+    quicken(model.encoder, model.config)
     tokenizer, words = checkpoint.load_tokens(folder), checkpoint.load_words(folder)
     return Segmenter(model.to(devices.pick(device)), tokenizer, words, str(name), combine, prompt)
+
+
+def quicken(encoder, config) -> None:
+    """An encoder of timm with its norms folded into its convolutions, laid out as these run fastest; in place."""
+    if config.backbone.get("model_type") == "timm_backbone":
+        fold_norms(encoder)
+        encoder.to(memory_format=torch.channels_last)

@@ -38,7 +38,7 @@ def photographs(tmp_path):
 
 @pytest.fixture
 def recipe(photographs, tiny_weights, tmp_path):
-    made = yaml.safe_load((ROOT / "train/recipes/plus-photos.yaml").read_text())
+    made = yaml.safe_load((ROOT / "train/recipes/plus-stickers.yaml").read_text())
     made |= {"teacher": str(tiny_weights), "out": str(tmp_path / "whole"), "device": "cpu", "init": None}
     made |= {"data": {"name": "folder", "root": str(photographs), "size": 64}, "views": [64], "steps": 60, "batch": 2}
     made["balanced"] = 30

@@ -18,9 +18,9 @@ tags: [semantic-segmentation, self-training, s-seg]
 
 # {name}
 
-S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. A student ({student})
-that learned the labels which S-Seg (`{teacher}`) gave to unlabelled training pictures; no human masks, no captions of
-these pictures, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv
+S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. {seen}A student ({student})
+that learned the labels which S-Seg (`{teacher}`) gave to unlabelled training pictures; no human masks, no CLIP, no
+captions read by the student, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv
 2401.12217); this is an independent implementation.
 
 ```python
@@ -58,7 +58,10 @@ DATA = {
     "stickers": "{count} rendered scenes of the training split that show the things of the target.",
     "tars": "Training photographs of image-text tars (`{only}`).",
     "folder": "A folder of pictures.",
+    "maps": "The teacher's own {photographs} training photographs, as maps of its encoder.",
 }
+SEEN = """Its encoder ({encoder}, frozen) has seen ImageNet's class labels; its teacher has seen captions of the same
+photographs, and word vectors of texts; no masks. """
 UNSURE = {
     "threshold": "pixels with a probability below {least}",
     "share": "of each category, the least sure pixels beyond a share of {keep}",
@@ -87,13 +90,14 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     recipe, first = yaml.safe_load((run / "recipe.yaml").read_text()), log.records(run)[0]
     categories = list(first["labels"]["shares"])
     data, unsure = recipe["data"] | {"only": recipe["data"].get("only", "*")}, recipe["unsure"]
-    sides = ", ".join(str(side) for side in recipe["views"])
+    data["photographs"] = f"{first['labels'].get('photographs', 0):,}"
     return CARD.format(
         name=name,
         teacher=Path(recipe["teacher"]).name,
         student=student_of(recipe),
+        seen=SEEN.format(encoder=recipe["model"]["backbone"]["backbone"]) if data["name"] == "maps" else "",
         data=DATA[data["name"]].format(**data),
-        views=f"seen at {sides} pixels" + (", also mirrored" if recipe["mirrored"] else ""),
+        views=views_of(recipe),
         balanced=BALANCED.format(recipe["balanced"]) if recipe["balanced"] else "",
         unsure=UNSURE[unsure["name"]].format(**unsure),
         ignored=first["labels"]["ignored"],
@@ -105,9 +109,19 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     )
 
 
+def views_of(recipe: dict) -> str:
+    """How the teacher looked."""
+    numbers = [str(number) for number in recipe["views"]]
+    if recipe["data"]["name"] == "maps":
+        return f"divided into {' and '.join(numbers)} regions"
+    return f"seen at {', '.join(numbers)} pixels" + (", also mirrored" if recipe["mirrored"] else "")
+
+
 def student_of(recipe: dict) -> str:
     """What it is, and where it began."""
     backbone = recipe["model"]["backbone"]
+    if recipe["model"].get("head") == "context":
+        return "a light convolutional head on its teacher's encoder"
     kind = "a plain ViT" if "name" in backbone else f"a {backbone['model_type'].replace('resnet', 'ResNet')}"
     begun = {"teacher": ", begun as its teacher's", "features-mini": ", begun as features-mini", None: ""}
     return f"UperNet on {kind}" + begun.get(recipe["init"], f", begun as {recipe['init']}")

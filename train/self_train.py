@@ -9,6 +9,7 @@ is ignored; an UperNet on a plain ViT learns the rest by cross-entropy. Neither 
 second round is a run whose teacher is the first round's student. A killed run goes on with --resume, exactly.
 """
 
+import copy
 import random
 import re
 import sys
@@ -24,16 +25,20 @@ from torch import Tensor
 from transformers.utils import logging
 
 import sseg
+from sseg import checkpoint
 from sseg.errors import SSegError
+from sseg.folding import fold_norms
 from sseg.paths import WEIGHTS
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
 from train import labels, log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.grids import Grids
+from train.data.kept_pictures import KeptPictures
 from train.data.pictures import jitter
 from train.data.shards import crop_windows, cut, shuffled
 from train.data.targets import load_target
 from train.data.unlabelled import open_unlabelled
+from train.encoder_start import freeze
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 
@@ -50,11 +55,13 @@ class Run:
         self.categories = target.categories
         data = recipe["data"] | ({"things": target.things} if recipe["data"]["name"] == "stickers" else {})
         self.pictures = open_unlabelled(data, recipe["seed"])
-        self.labels = self.read_labels()
         config = SelfTrainedConfig(categories=self.categories, teacher=recipe["teacher"], **recipe["model"])
         self.model = SelfTrainedModel(config)
         if recipe["init"] and not resume:
             start_from(self.model, recipe)
+        if self.on_maps:
+            self.keep_maps()
+        self.labels = self.read_labels()
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
@@ -63,6 +70,22 @@ class Run:
         self.total, self.step, self.samples, self.seconds = recipe["steps"], 0, 0, 0.0
         if resume:
             self.restore()
+
+    @property
+    def on_maps(self) -> bool:
+        """Whether the backbone is frozen and its maps are kept, so that the head alone learns."""
+        return isinstance(self.pictures, KeptPictures)
+
+    def keep_maps(self) -> None:
+        """Freeze the backbone and make what is missing of its maps."""
+        recipe, backbone, config = self.recipe, self.model.backbone, self.model.config
+        if config.head != "context" or recipe["init"] != "teacher":
+            raise SSegError("Kept maps are those of the teacher's encoder: set init to teacher and model.head to context.")
+        freeze(backbone)
+        encoder = copy.deepcopy(backbone)
+        fold_norms(encoder)
+        name = f"{config.backbone['backbone']}, {recipe['data']['encoder']}, {config.backbone.get('output_stride')}"
+        self.pictures.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
 
     def read_labels(self) -> Grids:
         """The teacher's labels, those that it is unsure of ignored; `self.about` says what became of them."""
@@ -73,31 +96,50 @@ class Run:
         found, self.about = labels.ignore_unsure(found, sure, recipe["unsure"])
         if recipe["confusion"]:
             found = labels.confuse(found, recipe["confusion"], len(self.categories), recipe["seed"])
+        self.about["photographs"] = len(self.pictures.keys)
         shares = torch.bincount(found.flatten().int(), minlength=256)[: len(self.categories)] / found.numel()
         self.about["shares"] = dict(zip(self.categories, [round(float(s), 5) for s in shares], strict=True))
         return Grids(list(found.numpy()), self.device)
 
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """Windows of the next pictures and their labels, a function of (seed, step).
-
-        Pixels (B, 3, s, s) float, 0..255, and labels (B, s / 2, s / 2) int64, 255 = ignored.
-        """
+    def rows(self) -> tuple[list[int], torch.Generator]:
+        """The next pictures, and what their windows are drawn with: functions of (seed, step)."""
         recipe, n = self.recipe, self.recipe["batch"]
         count, places = len(self.pictures.keys), range(self.step * n, (self.step + 1) * n)
         rows = [shuffled(count, recipe["seed"], place // count)[place % count] for place in places]
-        generator = torch.Generator().manual_seed(random.Random(f"{recipe['seed']}/{self.step}").getrandbits(63))
-        theta = crop_windows(self.pictures.aspects[rows], torch.rand(4, n, generator=generator), recipe["crop"]["area"])
-        pixels = cut(self.pictures.pixels[rows].to(self.device), theta.to(self.device), recipe["crop"]["size"])
-        ids = self.labels.cut(rows, theta, recipe["crop"]["size"] // labels.STRIDE)
-        return jitter(pixels.float(), recipe["crop"]["colour"], generator), ids
+        return rows, torch.Generator().manual_seed(random.Random(f"{recipe['seed']}/{self.step}").getrandbits(63))
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Windows of the next pictures and their labels.
+
+        Pixels (B, 3, s, s) float, 0..255, and labels (B, s / 2, s / 2) int64, 255 = ignored.
+        """
+        crop, (rows, generator) = self.recipe["crop"], self.rows()
+        draws = torch.rand(4, len(rows), generator=generator)
+        theta = crop_windows(self.pictures.aspects[rows], draws, crop["area"])
+        pixels = cut(self.pictures.pixels[rows].to(self.device), theta.to(self.device), crop["size"])
+        ids = self.labels.cut(rows, theta, crop["size"] // labels.STRIDE)
+        return jitter(pixels.float(), crop["colour"], generator), ids
+
+    def batch_of_maps(self) -> tuple[list[Tensor], Tensor]:
+        """Kept maps (B, C, h, w) of windows of the next pictures, fine to coarse, and labels (B, h, w) of the coarsest."""
+        rows, generator = self.rows()
+        maps, theta = self.pictures.windows(rows, torch.rand(4, generator=generator), self.recipe["crop"]["side"])
+        ids = self.labels.cut(rows, theta, maps[-1].shape[-1])
+        return [one.to(self.device, memory_format=torch.channels_last) for one in maps], ids
+
+    def logits(self) -> tuple[Tensor, Tensor]:
+        """What the student says of the next windows, (B, C, h, w), and what it should."""
+        if self.on_maps:
+            maps, ids = self.batch_of_maps()
+            return self.model.from_maps(maps), ids
+        pixels, ids = self.batch()
+        return self.model(((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)), ids
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of pictures and the teacher's labels, one step of the optimiser."""
         torch.manual_seed(self.recipe["seed"] * 1_000_003 + self.step)
-        pixels, ids = self.batch()
-        values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe["precision"] == "bf16"):
-            logits = self.model(values)  # (B, C, s / 4, s / 4)
+            logits, ids = self.logits()
         logits = F.interpolate(logits.float(), size=ids.shape[1:], mode="bilinear", align_corners=False)
         loss = F.cross_entropy(logits, ids, ignore_index=labels.IGNORED)
         self.update(loss)
@@ -114,7 +156,7 @@ class Run:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), o["clip"])
+        torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], o["clip"])
         self.optimizer.step()
         self.step += 1
         keep = min(o["average"], (self.step + 1) / (self.step + 10))  # short memory at the start of a run
@@ -149,11 +191,11 @@ def start_from(model: SelfTrainedModel, recipe: dict) -> None:
     if start == "features-mini":
         tensors = load_file(WEIGHTS / start / "model.safetensors")
     elif start == "teacher":
-        teacher = sseg.load(recipe["teacher"], device="cpu").model
-        if isinstance(teacher, SelfTrainedModel):
-            part, tensors = model, teacher.state_dict()
+        folder = checkpoint.resolve(recipe["teacher"])
+        if checkpoint.kind_of(folder) == checkpoint.PLUS:
+            part, tensors = model, checkpoint.load_model(folder, SelfTrainedModel).state_dict()
         else:
-            tensors = teacher.segmenter.pixel_level_module.encoder.state_dict()
+            tensors = checkpoint.load_model(folder).encoder.state_dict()
     else:
         import timm
 
@@ -169,7 +211,7 @@ BLOCK = re.compile(r"backbone\.(?:blocks|encoder\.stages)\.(\d+)\.")  # of a ViT
 
 def make_optimizer(model: SelfTrainedModel, recipe: dict) -> torch.optim.AdamW:
     """AdamW; block i of the backbone learns at layer_decay^(depth - i) of the rate (BEiT, MAE); no decay on vectors."""
-    named = dict(model.named_parameters())
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     blocks = {name: int(found[1]) for name in named if (found := BLOCK.match(name))}
     depth, groups = max(blocks.values(), default=-1) + 1, []
     for name, parameter in named.items():
@@ -211,7 +253,7 @@ def train(run: Run) -> None:
         run.seconds += elapsed
         record = {name: round(float(value) / steps, 5) for name, value in sums.items()}
         record |= {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
-        record |= {"seconds_per_step": elapsed / steps, "size": recipe["crop"]["size"]}
+        record |= {"seconds_per_step": elapsed / steps, "size": recipe["crop"].get("size", recipe["data"].get("size"))}
         record["images_per_second"] = round(steps * recipe["batch"] / elapsed, 1)
         log.append(run.out, record)
         progress(run, record)
