@@ -27,6 +27,7 @@ from sseg.threshold import BACKGROUND, check_background
 STRIDES = (4, 8, 16, 32)
 POOL_SCALES = (1, 2, 3, 6)
 HEADS = ("upernet", "context")
+NAMING = ("name", "backbone", "model_type")  # what a backbone is called by: the first of these that it has
 
 
 class SelfTrainedConfig(PreTrainedConfig):
@@ -42,6 +43,8 @@ class SelfTrainedConfig(PreTrainedConfig):
             (`sseg.outlines.soft_follow`).
         image_size: longer side in pixels at which the weights see a picture.
         scales, mirrored: more views in use, as in `SSegConfig`.
+        peak: a category counts, in use, only where its highest score in the picture is at least this share of the
+            highest of all: what is nowhere likely is not there. 0: all count.
         teacher: the weights whose labels these learned, as they were named.
         background: as in `SSegConfig`.
     """
@@ -53,6 +56,7 @@ class SelfTrainedConfig(PreTrainedConfig):
     head: str = "upernet"
     head_width: int = 64
     outlines: bool = False
+    peak: float = 0.0
     image_size: int = 160
     scales: list | tuple = (1.0,)
     mirrored: bool = False
@@ -202,7 +206,7 @@ class SelfTrainedSegmenter:
             views.append(soft_follow(mean, colours(picture[0], mean.shape[1:])) if config.outlines else mean)
         grid = views[0].shape[1:]
         mean = torch.stack([inference.upsample(one, grid) for one in views]).mean(0)
-        return EncodedCategories(mean, rgb.shape[:2])
+        return EncodedCategories(present(mean, config.peak), rgb.shape[:2])
 
     @torch.inference_mode()
     def ask(self, encoded: EncodedCategories, phrases=None, background: float | None = None) -> Segmentation:
@@ -251,11 +255,20 @@ class SelfTrainedSegmenter:
             "weights": self.name,
             "device": str(self.device),
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "backbone": next(config.backbone[key] for key in ("name", "backbone", "model_type") if key in config.backbone),
+            "backbone": next(config.backbone[key] for key in NAMING if key in config.backbone),
             "image_size": config.image_size,
             "teacher": config.teacher,
             "categories": self.categories,
         }
+
+
+def present(probabilities: Tensor, peak: float) -> Tensor:
+    """Probabilities (C, h, w) without the categories that are nowhere likely (`SelfTrainedConfig.peak`)."""
+    if not peak:
+        return probabilities
+    highest = probabilities.amax((1, 2), keepdim=True)
+    left = probabilities * (highest >= peak * highest.max())
+    return left / left.sum(0).clamp(min=1e-6)
 
 
 def _class_of(text: str) -> PhraseClass:

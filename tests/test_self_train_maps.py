@@ -7,17 +7,21 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from PIL import Image
 
 import sseg
 from sseg.config import SSegConfig
-from sseg.context_head import ContextHead
+from sseg.context_head import ContextHead, describe
 from sseg.errors import SSegError
 from sseg.model import SSegModel
+from sseg.self_trained import present
 from tests.tars import write_tar
 from tests.test_self_train import ROOT, killed_when
 from train import labels, self_train
+from train.cells import draw_cells
+from train.data.maps import _open, view_of
 from train.publish import publish
 
 BACKBONE = {"model_type": "timm_backbone", "backbone": "test_efficientnet", "out_indices": [2, 3, 4]}
@@ -50,7 +54,7 @@ def recipe(teacher, tmp_path):
     made = yaml.safe_load((ROOT / "train/recipes/plus-photos.yaml").read_text())
     made |= {"teacher": str(teacher), "out": str(tmp_path / "whole"), "device": "cpu", "views": [4, 3]}
     made["data"] |= {"root": str(tmp_path / "tars"), "folder": str(tmp_path / "maps"), "size": 128, "clusters": 4}
-    made |= {"steps": 60, "batch": 2, "log_every": 5, "checkpoint_minutes": 0}
+    made |= {"steps": 60, "batch": 4, "log_every": 5, "checkpoint_minutes": 0}
     made["model"] |= {"backbone": BACKBONE, "head_width": 8, "image_size": 128}
     path = tmp_path / "plus.yaml"
     path.write_text(yaml.safe_dump(made))
@@ -92,37 +96,27 @@ def test_the_encoder_stays_the_teachers_and_the_head_sees_in_use_what_it_learned
     student = sseg.load(made["out"], device="cpu")
     student.model.config.outlines = False
     row = 7
-    from train.data.maps import _open, view_of
-
     square = view_of(_open(run.pictures.samples[row]), row, 0, 128)
     from_picture = student.encode(square, long_side=128).probabilities
     with torch.inference_mode():
         from_maps = student.model.from_maps(run.pictures.maps([row])).softmax(1)[0]
-    assert from_picture.shape == (79, 16, 16) and torch.allclose(from_picture, from_maps, atol=2e-3)
+    assert from_picture.shape == (79, 8, 8) and torch.allclose(from_picture, from_maps, atol=2e-3)
 
 
-def test_windows_of_maps_and_of_labels_lie_on_each_other(recipe):
+def test_cells_are_drawn_from_labelled_places_and_rare_categories_more_often(recipe):
     run = self_train.Run(yaml.safe_load(recipe.read_text()), resume=False)
-    pictures, rows = run.pictures, [3, 0, 5, 5, 9, 11, 2, 8]
-    whole = pictures.maps(rows)
-    assert [torch.equal(one, torch.from_numpy(level[rows]).float()) for one, level in zip(whole, pictures.levels, strict=True)]
-    flipped = set()
-    for seed in range(12):
-        draws = torch.rand(4, generator=torch.Generator().manual_seed(seed))
-        maps, theta = pictures.windows(rows, draws, 0.5)
-        side = maps[-1].shape[-1]
-        assert side in range(4, 9) and maps[0].shape[-1] == 2 * side
-        run.labels.ids = torch.arange(64).repeat(120).byte()  # each cell its own number
-        ids = run.labels.cut(rows, theta, side)
-        for number, row in enumerate(rows):
-            y, x = ids[number] // 8, ids[number] % 8
-            coarsest = torch.from_numpy(pictures.levels[-1][row]).float()
-            assert torch.equal(maps[-1][number], coarsest[:, y, x])
-            flipped.add(bool(x[0, 0] > x[0, -1]))
-            finer = torch.from_numpy(pictures.levels[0][row]).float()
-            assert torch.equal(maps[0][number].mean(0).view(side, 2, side, 2).mean((1, 3)),
-                               finer.mean(0).view(8, 2, 8, 2).mean((1, 3))[y, x])  # fmt: skip
-    assert flipped == {True, False}
+    names = torch.full((120, 8, 8), labels.IGNORED, dtype=torch.uint8)
+    names[:, :4], names[:, 4, :2], names[0] = 3, 7, labels.IGNORED  # 32 cells and two; nothing is known of the first
+    plain, rare = (draw_cells(run.pictures, names, labels.IGNORED, 4, power, seed=1) for power in (0.0, 1.0))
+    assert len(plain.ids) == len(rare.ids) == 4 * 119 and set(plain.ids.tolist()) == {3, 7}
+    assert (plain.ids == 7).float().mean() < 0.12 and (rare.ids == 7).float().mean() > 0.3
+    again = draw_cells(run.pictures, names, labels.IGNORED, 4, 0.0, seed=1)
+    assert torch.equal(again.described, plain.described) and torch.equal(again.ids, plain.ids)
+    fine, middle, coarse = (torch.from_numpy(level[1]).float() for level in run.pictures.levels)
+    cells = torch.cat([torch.nn.functional.avg_pool2d(fine, 2), middle, coarse])  # (144, 8, 8): what a cell itself is
+    for cell, name in zip(plain.described[:4], plain.ids[:4], strict=True):  # of the second picture
+        gaps = (cells - cell[:144, None, None].float()).abs().amax(0)
+        assert gaps.min() < 0.01 * cells.abs().max() and names[1].flatten()[gaps.argmin()] == name
 
 
 def test_several_divisions_are_averaged(teacher):
@@ -149,7 +143,7 @@ def test_a_student_on_maps_may_teach_a_second_round(recipe, tmp_path):
     first = sseg.load(made["out"], device="cpu").model
     with torch.inference_mode():
         said = first.from_maps(run.pictures.maps([4])).softmax(1)
-    said = torch.nn.functional.avg_pool2d(said, 2)[0].argmax(0)
+    said = said[0].argmax(0)
     known = second.labels.ids.view(120, 8, 8)[4] != labels.IGNORED
     assert known.any() and (second.labels.ids.view(120, 8, 8)[4][known] == said[known]).all()
     assert all(torch.equal(t, first.head.state_dict()[n]) for n, t in second.model.head.state_dict().items())
@@ -165,12 +159,26 @@ def test_kept_maps_of_another_encoder_are_one_sentence(recipe, change, sentence)
         self_train.Run(made | change, resume=False)
 
 
-def test_the_head_sees_the_whole_picture_and_keeps_its_grid():
+def test_the_head_says_of_cells_what_it_says_of_the_picture_and_sees_all_of_it():
     torch.manual_seed(0)
     head = ContextHead([4, 6, 8], 16, 5).eval()
     maps = [torch.randn(2, c, s, 2 * s) for c, s in ((4, 12), (6, 6), (8, 6))]
     with torch.no_grad():
         out = head(maps)
-        maps[2][:, :, :, -1] += 5  # the far right: beyond what convolutions reach from the left
+        cells = describe(maps)
+        assert out.shape == (2, 5, 6, 12) and cells.shape == (2, 6, 12, 54)
+        assert torch.allclose(head.classify(cells[1, :, 3]), out[1, :, :, 3].T, atol=1e-6)
+        assert torch.allclose(cells[0, 2, 5, 18:36], torch.cat([m[0] for m in (F.avg_pool2d(maps[0], 2), *maps[1:])])
+                              [:, 0:5, 3:8].mean((1, 2)), atol=1e-5)  # fmt: skip
+        maps[2][:, :, :, -1] += 5  # the far right
         changed = (head(maps) - out).abs().amax((0, 1))
-    assert out.shape == (2, 5, 12, 24) and changed[:, 0].min() > 1e-4
+    assert changed[:, 0].min() > 1e-4
+
+
+def test_categories_that_are_nowhere_likely_do_not_count():
+    scores = torch.zeros(3, 2, 2)
+    scores[0], scores[1, 0], scores[2, 1] = 0.5, 0.5, 0.1
+    scores[0, 1, 1], scores[1, 1], scores[2, 1, 0] = 0.8, 0.1, 0.4
+    left = present(scores, 0.6)
+    assert torch.allclose(left.sum(0), torch.ones(2, 2)) and not left[2].any()
+    assert torch.allclose(left[:2, 0], scores[:2, 0]) and torch.equal(present(scores, 0.0), scores)

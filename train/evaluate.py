@@ -269,7 +269,7 @@ def run_without_background(benchmark, segmenter, names, options):
 
 
 def run_target(benchmark, segmenter, options):
-    """A target's categories compete; what is no class of the benchmark is its background, or a miss (`match_target`)."""
+    """A target's categories compete; what is no class of the benchmark is its background, or a miss."""
     match = match_target(options.target, benchmark)
     predict = predictor(segmenter, match.categories, options.size)
     metric, seconds = StreamingIoU(len(benchmark.class_names)), 0.0

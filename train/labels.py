@@ -46,8 +46,8 @@ def label(
         balanced: weigh the categories so that on so many of the pictures, drawn by chance, all have the same share
             (`train.alignment`); 0: as the teacher says.
     Returns:
-        labels (M, h, w) uint8, index into categories, and confidence, of the same shape and type, probability x 255; both
-        squashed to squares as the pictures are: h = w = S / 2 of pictures, the coarsest grid of kept maps.
+        labels (M, h, w) uint8, index into categories, and confidence, of the same shape and type, probability x 255;
+        both squashed to squares as the pictures are: h = w = S / 2 of pictures, the coarsest grid of kept maps.
     Raises:
         SSegError: over 254 categories, or labels in `folder` that were made otherwise.
     """

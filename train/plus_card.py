@@ -20,8 +20,8 @@ tags: [semantic-segmentation, self-training, s-seg]
 
 S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. {seen}A student ({student})
 that learned the labels which S-Seg (`{teacher}`) gave to unlabelled training pictures; no human masks, no CLIP, no
-captions read by the student, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv
-2401.12217); this is an independent implementation.
+captions read by the student, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic
+Segmentation" (arXiv 2401.12217); this is an independent implementation.
 
 ```python
 import sseg

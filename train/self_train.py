@@ -31,6 +31,7 @@ from sseg.folding import fold_norms
 from sseg.paths import WEIGHTS
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
 from train import labels, log
+from train.cells import draw_cells
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.grids import Grids
 from train.data.kept_pictures import KeptPictures
@@ -62,6 +63,9 @@ class Run:
         if self.on_maps:
             self.keep_maps()
         self.labels = self.read_labels()
+        if self.on_maps:
+            names = self.labels.ids.cpu().view(-1, *self.pictures.grid)
+            self.cells = draw_cells(self.pictures, names, labels.IGNORED, **recipe["cells"], seed=recipe["seed"])
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
@@ -76,11 +80,16 @@ class Run:
         """Whether the backbone is frozen and its maps are kept, so that the head alone learns."""
         return isinstance(self.pictures, KeptPictures)
 
+    @property
+    def unit(self) -> str:
+        """What a batch counts."""
+        return "cells" if self.on_maps else "images"
+
     def keep_maps(self) -> None:
         """Freeze the backbone and make what is missing of its maps."""
         recipe, backbone, config = self.recipe, self.model.backbone, self.model.config
         if config.head != "context" or recipe["init"] != "teacher":
-            raise SSegError("Kept maps are those of the teacher's encoder: set init to teacher and model.head to context.")
+            raise SSegError("Kept maps are of the teacher's encoder: set init to teacher and model.head to context.")
         freeze(backbone)
         encoder = copy.deepcopy(backbone)
         fold_norms(encoder)
@@ -101,10 +110,10 @@ class Run:
         self.about["shares"] = dict(zip(self.categories, [round(float(s), 5) for s in shares], strict=True))
         return Grids(list(found.numpy()), self.device)
 
-    def rows(self) -> tuple[list[int], torch.Generator]:
-        """The next pictures, and what their windows are drawn with: functions of (seed, step)."""
+    def rows(self, count: int) -> tuple[list[int], torch.Generator]:
+        """The next of `count` pictures or cells, and what windows are drawn with: functions of (seed, step)."""
         recipe, n = self.recipe, self.recipe["batch"]
-        count, places = len(self.pictures.keys), range(self.step * n, (self.step + 1) * n)
+        places = range(self.step * n, (self.step + 1) * n)
         rows = [shuffled(count, recipe["seed"], place // count)[place % count] for place in places]
         return rows, torch.Generator().manual_seed(random.Random(f"{recipe['seed']}/{self.step}").getrandbits(63))
 
@@ -113,35 +122,33 @@ class Run:
 
         Pixels (B, 3, s, s) float, 0..255, and labels (B, s / 2, s / 2) int64, 255 = ignored.
         """
-        crop, (rows, generator) = self.recipe["crop"], self.rows()
+        crop, (rows, generator) = self.recipe["crop"], self.rows(len(self.pictures.keys))
         draws = torch.rand(4, len(rows), generator=generator)
         theta = crop_windows(self.pictures.aspects[rows], draws, crop["area"])
         pixels = cut(self.pictures.pixels[rows].to(self.device), theta.to(self.device), crop["size"])
         ids = self.labels.cut(rows, theta, crop["size"] // labels.STRIDE)
         return jitter(pixels.float(), crop["colour"], generator), ids
 
-    def batch_of_maps(self) -> tuple[list[Tensor], Tensor]:
-        """Kept maps (B, C, h, w) of windows of the next pictures, fine to coarse, and labels (B, h, w) of the coarsest."""
-        rows, generator = self.rows()
-        maps, theta = self.pictures.windows(rows, torch.rand(4, generator=generator), self.recipe["crop"]["side"])
-        ids = self.labels.cut(rows, theta, maps[-1].shape[-1])
-        return [one.to(self.device, memory_format=torch.channels_last) for one in maps], ids
+    def batch_of_cells(self) -> tuple[Tensor, Tensor]:
+        """The next cells of kept maps, (n, F) float32, and their labels (n,)."""
+        rows, _ = self.rows(len(self.cells.ids))
+        return self.cells.described[rows].to(self.device).float(), self.cells.ids[rows].to(self.device)
 
-    def logits(self) -> tuple[Tensor, Tensor]:
-        """What the student says of the next windows, (B, C, h, w), and what it should."""
+    def answers(self) -> tuple[Tensor, Tensor]:
+        """What the student says next, (B, C, h, w), or (n, C) of cells, and what it should."""
         if self.on_maps:
-            maps, ids = self.batch_of_maps()
-            return self.model.from_maps(maps), ids
+            cells, ids = self.batch_of_cells()
+            return self.model.head.classify(cells), ids
         pixels, ids = self.batch()
-        return self.model(((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)), ids
+        logits = self.model(((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+        return F.interpolate(logits.float(), size=ids.shape[1:], mode="bilinear", align_corners=False), ids
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of pictures and the teacher's labels, one step of the optimiser."""
         torch.manual_seed(self.recipe["seed"] * 1_000_003 + self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe["precision"] == "bf16"):
-            logits, ids = self.logits()
-        logits = F.interpolate(logits.float(), size=ids.shape[1:], mode="bilinear", align_corners=False)
-        loss = F.cross_entropy(logits, ids, ignore_index=labels.IGNORED)
+            logits, ids = self.answers()
+        loss = F.cross_entropy(logits.float(), ids, ignore_index=labels.IGNORED)
         self.update(loss)
         self.samples += len(ids)
         known = ids != labels.IGNORED
@@ -161,7 +168,7 @@ class Run:
         self.step += 1
         keep = min(o["average"], (self.step + 1) / (self.step + 10))  # short memory at the start of a run
         for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point():
+            if tensor.is_floating_point() and not (self.on_maps and name.startswith("backbone.")):
                 self.average[name].lerp_(tensor, 1 - keep)
             else:
                 self.average[name].copy_(tensor)
@@ -227,9 +234,9 @@ def make_optimizer(model: SelfTrainedModel, recipe: dict) -> torch.optim.AdamW:
 
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
-    left = (run.total - run.step) * record["seconds_per_step"] / 60
+    left, speed = (run.total - run.step) * record["seconds_per_step"] / 60, record["images_per_second"]
     print(f"step {run.step}/{run.total}  loss {record['loss']:.3f}  agreement {record['agreement']:.3f}  "
-          f"{record['images_per_second']:.0f} images/s  {left:.0f} min left", file=sys.stderr, flush=True)  # fmt: skip
+          f"{speed:.0f} {run.unit}/s  {left:.0f} min left", file=sys.stderr, flush=True)  # fmt: skip
 
 
 def train(run: Run) -> None:
@@ -253,7 +260,7 @@ def train(run: Run) -> None:
         run.seconds += elapsed
         record = {name: round(float(value) / steps, 5) for name, value in sums.items()}
         record |= {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
-        record |= {"seconds_per_step": elapsed / steps, "size": recipe["crop"].get("size", recipe["data"].get("size"))}
+        record |= {"seconds_per_step": elapsed / steps}
         record["images_per_second"] = round(steps * recipe["batch"] / elapsed, 1)
         log.append(run.out, record)
         progress(run, record)
