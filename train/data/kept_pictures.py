@@ -17,8 +17,8 @@ class KeptPictures:
     """The first view of each photograph, whole and squashed to a square, as the encoder's maps, fine to coarse."""
 
     def __init__(self, recipe: dict):
-        """`recipe`: the `data` of a recipe (`train/recipes/plus-photos.yaml`), as that of S-Seg's own run; `count`: only
-        so many photographs, the first, which are some of all by chance."""
+        """`recipe`: the `data` of a recipe (`train/recipes/plus-photos.yaml`), as that of S-Seg's own run; `count`:
+        only so many photographs, the first, which are some of all by chance."""
         self.kept = Kept(data_path(recipe["folder"]), recipe["size"], 1, recipe["clusters"])
         self.samples = readable(self.kept.folder, samples_of(data_path(recipe["root"]), recipe.get("only", "*")))
         self.keys = [sample.key for sample in self.samples[: recipe.get("count")]]
