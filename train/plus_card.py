@@ -33,7 +33,7 @@ out = seg("picture.jpg", background=0)  # all categories; or some of them: seg("
 
 {data} The teacher's labels, {views}{balanced}; ignored: {unsure}, {ignored:.0%} of all pixels.
 
-{samples:,} windows of pictures, {hours:.1f} hours on {hardware}, seed {seed}, commit {commit}. The whole recipe is in
+{samples:,} {unit}, {hours:.1f} hours on {hardware}, seed {seed}, commit {commit}. The whole recipe is in
 `recipe.yaml`, every logged step in `log.jsonl`.
 
 {versions}
@@ -58,7 +58,7 @@ DATA = {
     "stickers": "{count} rendered scenes of the training split that show the things of the target.",
     "tars": "Training photographs of image-text tars (`{only}`).",
     "folder": "A folder of pictures.",
-    "maps": "The teacher's own {photographs} training photographs, as maps of its encoder.",
+    "maps": "{photographs} of the teacher's own training photographs, as maps of its encoder.",
 }
 SEEN = """Its encoder ({encoder}, frozen) has seen ImageNet's class labels; its teacher has seen captions of the same
 photographs, and word vectors of texts; no masks. """
@@ -78,7 +78,7 @@ def draw_curve(run: Path, path: Path) -> None:
     for axis, (term, title) in zip(axes, titles.items(), strict=True):
         axis.plot([step["samples"] / 1000 for step in steps], [step[term] for step in steps], color="#2563a8")
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("thousand windows")
+        axis.set_xlabel("thousand windows or cells")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
@@ -98,6 +98,7 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
         seen=SEEN.format(encoder=recipe["model"]["backbone"]["backbone"]) if data["name"] == "maps" else "",
         data=DATA[data["name"]].format(**data),
         views=views_of(recipe),
+        unit="cells of pictures" if data["name"] == "maps" else "windows of pictures",
         balanced=BALANCED.format(recipe["balanced"]) if recipe["balanced"] else "",
         unsure=UNSURE[unsure["name"]].format(**unsure),
         ignored=first["labels"]["ignored"],
@@ -121,7 +122,7 @@ def student_of(recipe: dict) -> str:
     """What it is, and where it began."""
     backbone = recipe["model"]["backbone"]
     if recipe["model"].get("head") == "context":
-        return "a light convolutional head on its teacher's encoder"
+        return "three layers for each cell of its teacher's maps"
     kind = "a plain ViT" if "name" in backbone else f"a {backbone['model_type'].replace('resnet', 'ResNet')}"
     begun = {"teacher": ", begun as its teacher's", "features-mini": ", begun as features-mini", None: ""}
     return f"UperNet on {kind}" + begun.get(recipe["init"], f", begun as {recipe['init']}")

@@ -57,6 +57,8 @@ class Run:
         data = recipe["data"] | ({"things": target.things} if recipe["data"]["name"] == "stickers" else {})
         self.pictures = open_unlabelled(data, recipe["seed"])
         config = SelfTrainedConfig(categories=self.categories, teacher=recipe["teacher"], **recipe["model"])
+        if self.on_maps and (config.head, recipe["init"]) != ("context", "teacher"):
+            raise SSegError("Kept maps are of the teacher's encoder: set init to teacher and model.head to context.")
         self.model = SelfTrainedModel(config)
         if recipe["init"] and not resume:
             start_from(self.model, recipe)
@@ -88,8 +90,6 @@ class Run:
     def keep_maps(self) -> None:
         """Freeze the backbone and make what is missing of its maps."""
         recipe, backbone, config = self.recipe, self.model.backbone, self.model.config
-        if config.head != "context" or recipe["init"] != "teacher":
-            raise SSegError("Kept maps are of the teacher's encoder: set init to teacher and model.head to context.")
         freeze(backbone)
         encoder = copy.deepcopy(backbone)
         fold_norms(encoder)
