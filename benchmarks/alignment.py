@@ -1,4 +1,4 @@
-"""What do a run's category weights do for its teacher alone? python benchmarks/alignment.py runs/plus-photos
+"""What do a run's category weights do for its teacher alone? python benchmarks/alignment.py RUN
 
 Self-training with `balanced` weighs the teacher's categories before it labels (train/alignment.py). Here the teacher
 answers the target's categories on benchmarks as `train.evaluate --target` asks it, as it is and with those weights:

@@ -31,17 +31,23 @@ def load(name=None, device="auto", combine: str | None = None, prompt: str | Non
     folder = checkpoint.resolve(name)
     if checkpoint.kind_of(folder) == checkpoint.PLUS:
         model = checkpoint.load_model(folder, SelfTrainedModel)
+        quicken(model.backbone, model.config)
         segmenter = SelfTrainedSegmenter(model.to(device), str(name))
         _try(segmenter, folder)
         return segmenter
     model = checkpoint.load_model(folder)
-    if model.config.backbone["model_type"] == "timm_backbone":
-        fold_norms(model.encoder)
-        model.encoder.to(memory_format=torch.channels_last)
+    quicken(model.encoder, model.config)
     tokenizer = checkpoint.load_tokens(folder, model.config.text_vocab_size)
     words = checkpoint.load_words(folder)
     _try(Segmenter(model.to(device), tokenizer, words[:10], "trial"), folder)  # which keeps what it embeds for itself
     return Segmenter(model, tokenizer, words, str(name), combine, prompt)
+
+
+def quicken(encoder, config) -> None:
+    """An encoder of timm with its norms folded into its convolutions, laid out as these run fastest; in place."""
+    if config.backbone.get("model_type") == "timm_backbone":
+        fold_norms(encoder)
+        encoder.to(memory_format=torch.channels_last)
 
 
 def _try(segmenter, folder) -> None:

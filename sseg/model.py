@@ -157,9 +157,13 @@ class SSegModel(PreTrainedModel):
         """What the meaning of each mask is read from, of the encoder's maps: (B, N, `feature_dim`)."""
         return self._masks(maps)[1]
 
-    def from_maps(self, maps: Sequence[Tensor]) -> ImageOutput:
-        """The encoder's maps (B, C, h, w), fine to coarse -> `ImageOutput`; a frozen encoder's can be kept."""
-        masks, mask_features, features = self._clusters(maps) if self.config.region_clusters else self._masks(maps)
+    def from_maps(self, maps: Sequence[Tensor], clusters: int | None = None) -> ImageOutput:
+        """The encoder's maps (B, C, h, w), fine to coarse -> `ImageOutput`; a frozen encoder's can be kept.
+
+        clusters: K of the regions, instead of the weights' own `region_clusters`.
+        """
+        clusters = clusters or self.config.region_clusters
+        masks, mask_features, features = self._clusters(maps, clusters) if clusters else self._masks(maps)
         means = self.embed_features(mask_features.mean(1))
         embeddings = self.embed_features(mask_features)
         for _ in range(0 if self.training else self.config.merge_steps):
@@ -168,9 +172,9 @@ class SSegModel(PreTrainedModel):
             embeddings = self.embed_features(merged)
         return ImageOutput(masks[-1], masks, mask_features, embeddings, means, features)
 
-    def _clusters(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _clusters(self, maps: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor, Tensor]:
         """As `_masks`, with K-Means clusters of the maps as masks: logits of `SURE` in the cluster, else of -`SURE`."""
-        k = min(self.config.region_clusters, maps[-2].shape[2] * maps[-2].shape[3])  # a tiny picture has fewer cells
+        k = min(k, maps[-2].shape[2] * maps[-2].shape[3])  # a tiny picture has fewer cells
         ids = cluster(maps, k, seeds=0).long()  # (B, h, w)
         masks = (2.0 * F.one_hot(ids, k).permute(0, 3, 1, 2) - 1) * SURE
         sized = [F.interpolate(masks, one.shape[2:]) if one.shape[2:] != masks.shape[2:] else masks for one in maps]

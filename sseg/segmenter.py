@@ -104,8 +104,12 @@ class Segmenter:
         weights = [inference.mask_weights(masks, self.combine) / len(views) for masks, _ in views]
         weights = torch.cat([inference.upsample(one, own.shape[1:]) for one in weights])
         embeddings = torch.cat([found for _, found in views])
+        return self.encoded(own, weights, embeddings, rgb.shape[:2])
+
+    def encoded(self, own: Tensor, weights: Tensor, embeddings: Tensor, size: tuple[int, int]) -> Encoded:
+        """What questions need of masks that are there already: `Encoded`'s mask logits, weights and embeddings."""
         known, _ = self.logits(embeddings, self._known_texts, self._known_embeddings)
-        return Encoded(own, weights, embeddings, known, rgb.shape[:2])
+        return Encoded(own, weights, embeddings, known, size)
 
     def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
         """Mask logits and embeddings of the picture at each scale, as it is and, where wanted, mirrored."""

@@ -3,8 +3,10 @@
 Four levels from blocks at 1/4, 1/2, 3/4 and full depth, brought to strides 4, 8, 16, 32 as in MAE's segmentation (He et
 al. 2022; implus/mae_segmentation): for patches of 16 pixels that is 4, 2, 1 and 1/2 of the grid. An encoder that has
 those strides by itself (the teacher's own, at the small size) may stand in the ViT's place, as in UperNet's own paper.
+Behind the frozen encoder of photographs stands a lighter head (`sseg.context_head`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -15,14 +17,18 @@ from transformers.models.upernet.modeling_upernet import UperNetHead
 
 from sseg import images, inference
 from sseg.arguments import of_type, whole
+from sseg.context_head import ContextHead
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
+from sseg.outlines import colours, soft_follow
 from sseg.phrases import PhraseClass, key, parse
 from sseg.segmentation import Segmentation
 from sseg.threshold import BACKGROUND, check_background
 
 STRIDES = (4, 8, 16, 32)
 POOL_SCALES = (1, 2, 3, 6)
+HEADS = ("upernet", "context")
+NAMING = ("name", "backbone", "model_type")  # what a backbone is called by: the first of these that it has
 
 
 class SelfTrainedConfig(PreTrainedConfig):
@@ -31,11 +37,15 @@ class SelfTrainedConfig(PreTrainedConfig):
     Args:
         categories: a phrase each, synonyms joined by `|`, in the order of the logits.
         backbone: {"name": "small-vit", ...arguments of SmallViT}; or {"name": a ViT of timm, ...}; or an encoder with
-            four feature maps at strides 4, 8, 16, 32 as in `SSegConfig.backbone`, {"model_type": "resnet", ...}. Only
-            its shape: the weights come with the checkpoint.
-        head_width: channels of the UperNet head.
+            feature maps as in `SSegConfig.backbone`, {"model_type": "resnet", ...}: four at strides 4, 8, 16, 32 for
+            UperNet, any for the context head. Only its shape: the weights come with the checkpoint.
+        head: "upernet" or "context" (`sseg.context_head`); head_width: its channels.
+        outlines: whether scores, in use, follow the picture's colours at four times their resolution
+            (`sseg.outlines.soft_follow`).
         image_size: longer side in pixels at which the weights see a picture.
         scales, mirrored: more views in use, as in `SSegConfig`.
+        peak: a category counts, in use, only where its highest score in the picture is at least this share of the
+            highest of all: what is nowhere likely is not there. 0: all count.
         teacher: the weights whose labels these learned, as they were named.
         background: as in `SSegConfig`.
     """
@@ -44,7 +54,10 @@ class SelfTrainedConfig(PreTrainedConfig):
 
     categories: list | tuple = ()
     backbone: dict | None = None
+    head: str = "upernet"
     head_width: int = 64
+    outlines: bool = False
+    peak: float = 0.0
     image_size: int = 160
     scales: list | tuple = (1.0,)
     mirrored: bool = False
@@ -58,6 +71,8 @@ class SelfTrainedConfig(PreTrainedConfig):
         check_background(self.background)
         if self.backbone is None:
             self.backbone = {"name": "small-vit"}
+        if self.head not in HEADS:
+            raise ValueError(f"head is one of {', '.join(HEADS)}, not {self.head!r}.")
 
 
 class SelfTrainedModel(PreTrainedModel):
@@ -70,10 +85,13 @@ class SelfTrainedModel(PreTrainedModel):
     def __init__(self, config: SelfTrainedConfig):
         super().__init__(config)
         self.backbone, widths, strides = make_backbone(dict(config.backbone))
-        steps = zip(widths, strides, STRIDES, strict=True)
-        self.levels = nn.ModuleList(rescale(width, has // needs, needs // has) for width, has, needs in steps)
-        sizes = {"pool_scales": POOL_SCALES, "hidden_size": config.head_width, "num_labels": len(config.categories)}
-        self.head = UperNetHead(SimpleNamespace(**sizes), widths)
+        if config.head == "context":
+            self.head = ContextHead(widths, config.head_width, len(config.categories))
+        else:
+            steps = zip(widths, strides, STRIDES, strict=True)
+            self.levels = nn.ModuleList(rescale(width, has // needs, needs // has) for width, has, needs in steps)
+            sizes = {"pool_scales": POOL_SCALES, "hidden_size": config.head_width, "num_labels": len(config.categories)}
+            self.head = UperNetHead(SimpleNamespace(**sizes), widths)
         self.post_init()
 
     @torch.no_grad()
@@ -81,12 +99,18 @@ class SelfTrainedModel(PreTrainedModel):
         """Backbone and head keep the start of their own libraries."""
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, H, W), sides multiples of 32 -> logits (B, C, H / 4, W / 4)."""
-        planes = self.planes(pixel_values)
-        return self.head([level(plane) for level, plane in zip(self.levels, planes, strict=True)])
+        """Normalised pictures (B, 3, H, W), sides multiples of 32 -> logits (B, C, h, w): of UperNet at stride 4, of
+        the context head at that of the backbone's finest map."""
+        return self.from_maps(self.planes(pixel_values))
+
+    def from_maps(self, maps: Sequence[Tensor]) -> Tensor:
+        """The backbone's maps (B, C, h, w), fine to coarse -> logits; those of a frozen backbone can be kept."""
+        if self.config.head == "context":
+            return self.head(maps)
+        return self.head([level(plane) for level, plane in zip(self.levels, maps, strict=True)])
 
     def planes(self, pixel_values: Tensor) -> list[Tensor]:
-        """Four feature maps of the backbone, as coarse as it makes them."""
+        """Feature maps of the backbone, as coarse as it makes them."""
         if "model_type" in self.config.backbone:
             return self.backbone(pixel_values).feature_maps
         depth = len(self.backbone.blocks)
@@ -99,7 +123,10 @@ class SelfTrainedModel(PreTrainedModel):
 
 
 def make_backbone(sizes: dict) -> tuple[nn.Module, list[int], list[int]]:
-    """An encoder of these sizes with random weights, and the channels and strides of its four feature maps."""
+    """An encoder of these sizes with random weights, and the channels and strides of its feature maps."""
+    if sizes.get("model_type") == "timm_backbone":
+        encoder = AutoBackbone.from_config(AutoConfig.for_model(**sizes))
+        return encoder, list(encoder.channels), list(encoder._backbone.feature_info.reduction())
     if "model_type" in sizes:
         sizes.setdefault("out_features", ["stage1", "stage2", "stage3", "stage4"])
         encoder = AutoBackbone.from_config(AutoConfig.for_model(**sizes))
@@ -173,14 +200,16 @@ class SelfTrainedSegmenter:
         views = []
         for scale in config.scales:
             size = inference.target_size(*rgb.shape[:2], round(scale * (long_side or self.long_side)))
-            pixels = inference.normalise(inference.resize(rgb, size, self.device), config.pixel_mean, config.pixel_std)
+            picture = inference.resize(rgb, size, self.device)
+            pixels = inference.normalise(picture, config.pixel_mean, config.pixel_std)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                 logits = self.model(torch.cat([pixels, pixels.flip(3)]) if config.mirrored else pixels)
             seen = logits.float().softmax(1)  # (1 or 2, C, h, w)
-            views.append((seen[0] + seen[1].flip(2)) / 2 if config.mirrored else seen[0])
+            mean = (seen[0] + seen[1].flip(2)) / 2 if config.mirrored else seen[0]
+            views.append(soft_follow(mean, colours(picture[0], mean.shape[1:])) if config.outlines else mean)
         grid = views[0].shape[1:]
         mean = torch.stack([inference.upsample(one, grid) for one in views]).mean(0)
-        return EncodedCategories(mean, rgb.shape[:2])
+        return EncodedCategories(present(mean, config.peak), rgb.shape[:2])
 
     @torch.inference_mode()
     def ask(self, encoded: EncodedCategories, phrases=None, background: float | None = None) -> Segmentation:
@@ -232,11 +261,20 @@ class SelfTrainedSegmenter:
             "weights": self.name,
             "device": str(self.device),
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "backbone": config.backbone.get("name") or config.backbone["model_type"],
+            "backbone": next(config.backbone[key] for key in NAMING if key in config.backbone),
             "image_size": config.image_size,
             "teacher": config.teacher,
             "categories": self.categories,
         }
+
+
+def present(probabilities: Tensor, peak: float) -> Tensor:
+    """Probabilities (C, h, w) without the categories that are nowhere likely (`SelfTrainedConfig.peak`)."""
+    if not peak:
+        return probabilities
+    highest = probabilities.amax((1, 2), keepdim=True)
+    left = probabilities * (highest >= peak * highest.max())
+    return left / left.sum(0).clamp(min=1e-6)
 
 
 def _class_of(text: str) -> PhraseClass:

@@ -14,8 +14,8 @@ from sseg.config import SSegConfig
 from sseg.errors import SSegError
 from sseg.folding import fold_norms
 from sseg.model import SSegModel
-from train.encoder_start import in_order, start_encoder
-from train.pretrain import freeze, make_optimizer
+from train.encoder_start import freeze, in_order, start_encoder
+from train.pretrain import make_optimizer
 
 NAME = "test_efficientnet"  # 0.4 million weights
 BACKBONE = {"model_type": "timm_backbone", "backbone": NAME, "out_indices": [2, 3, 4], "output_stride": 16}

@@ -13,7 +13,7 @@ ROOMS = [
     {"_torchvision", "devices", "errors", "hub", "paths"},
     {"arguments", "images", "outlines", "sheets", "kmeans", "text", "phrases", "slips", "threshold", "config",
      "config_rules", "tensors", "decoding", "bands", "levels"}
-    | {"word_tower", "folding", "surroundings", "map_clusters"},
+    | {"word_tower", "folding", "surroundings", "map_clusters", "context_head"},
     {"model", "features", "feature_map", "checkpoint"},
     {"pseudo_masks", "inference", "metrics", "truth"},
     {"clusters", "segmentation"},

@@ -38,10 +38,11 @@ def photographs(tmp_path):
 
 @pytest.fixture
 def recipe(photographs, tiny_weights, tmp_path):
-    made = yaml.safe_load((ROOT / "train/recipes/plus-photos.yaml").read_text())
+    made = yaml.safe_load((ROOT / "train/recipes/plus-stickers.yaml").read_text())
     made |= {"teacher": str(tiny_weights), "out": str(tmp_path / "whole"), "device": "cpu", "init": None}
     made |= {"data": {"name": "folder", "root": str(photographs), "size": 64}, "views": [64], "steps": 60, "batch": 2}
-    made["balanced"] = 30
+    made |= {"target": "photographs", "balanced": 30, "mirrored": True, "precision": "fp32"}
+    made["unsure"] = {"name": "share", "keep": 0.6}
     made |= {"model": {"backbone": SMALL, "head_width": 8, "image_size": 64}, "log_every": 5, "checkpoint_minutes": 0}
     made["crop"]["size"] = 64
     path = tmp_path / "plus.yaml"

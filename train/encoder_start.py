@@ -33,6 +33,12 @@ def start_encoder(encoder: nn.Module, name: str, start: str) -> None:
     encoder._backbone.load_state_dict({key: tensors[key] for key in own})
 
 
+def freeze(encoder: torch.nn.Module) -> None:
+    """No gradient, and its norms as in use for good."""
+    encoder.requires_grad_(False).eval()
+    encoder.train = lambda mode=True: encoder
+
+
 def tensors_of(start: str, name: str) -> dict[str, Tensor]:
     """All tensors that `start` names, under the names of timm's model `name`; SSegError as in `start_encoder`."""
     kind, _, where = start.partition(":")

@@ -272,7 +272,7 @@ def run_without_background(benchmark, segmenter, names, options):
 
 
 def run_target(benchmark, segmenter, options):
-    """A target's categories compete; what is no class of the benchmark is its background (see `match_target`)."""
+    """A target's categories compete; what is no class of the benchmark is its background, or a miss."""
     match = match_target(options.target, benchmark)
     predict = predictor(segmenter, match.categories, options.size)
     metric, seconds = StreamingIoU(len(benchmark.class_names)), 0.0
@@ -283,8 +283,9 @@ def run_target(benchmark, segmenter, options):
         truth = np.where(sample.labels < 0, benchmark.ignore, match.true[sample.labels])
         metric.update(labels, truth, benchmark.ignore)
     result = summary(benchmark, metric, seconds, options)
+    others = "a miss" if benchmark.background is None else "background"
     result["protocol"] = (f"the {len(match.categories)} categories of {options.target}, {predict.how}, "
-                          "those that are no class of the benchmark are background")  # fmt: skip
+                          f"those that are no class of the benchmark are {others}")  # fmt: skip
     return result, metric
 
 

@@ -1,6 +1,5 @@
 """A teacher's labels of unlabelled pictures: made once, kept on the disk, resumable at any moment."""
 
-import hashlib
 import json
 import os
 import sys
@@ -14,7 +13,10 @@ from torch import Tensor
 
 from sseg import inference
 from sseg.errors import SSegError
+from sseg.segmenter import Encoded
+from sseg.self_trained import EncodedCategories
 from train.alignment import aligned, equal_shares
+from train.data.kept_pictures import KeptPictures
 from train.data.unlabelled import Unlabelled
 
 CHUNK = 50  # pictures of a file
@@ -26,7 +28,7 @@ _META, _WEIGHTS = "labels.json", "weights.json"
 
 def label(
     teacher,
-    pictures: Unlabelled,
+    pictures: Unlabelled | KeptPictures,
     categories: list[str],
     folder: Path,
     views: list[int],
@@ -38,20 +40,21 @@ def label(
     Args:
         teacher: what `sseg.load` gives.
         categories: a phrase each, synonyms joined by `|`; they alone compete.
-        views: long sides that the teacher sees a picture at; probabilities are their mean.
+        views: long sides that the teacher sees a picture at, or, of kept maps, numbers of regions that it divides one
+            into; probabilities are their mean.
         mirrored: whether the teacher sees each view mirrored, too.
         balanced: weigh the categories so that on so many of the pictures, drawn by chance, all have the same share
             (`train.alignment`); 0: as the teacher says.
     Returns:
-        labels (M, S / 2, S / 2) uint8, index into categories, and confidence, of the same shape and type, probability x
-        255; both squashed to squares as the pictures are.
+        labels (M, h, w) uint8, index into categories, and confidence, of the same shape and type, probability x 255;
+        both squashed to squares as the pictures are: h = w = S / 2 of pictures, the coarsest grid of kept maps.
     Raises:
         SSegError: over 254 categories, or labels in `folder` that were made otherwise.
     """
     if len(categories) >= IGNORED:
         raise SSegError(f"{len(categories)} categories are too many for one byte: take at most {IGNORED - 1}.")
     made_by = {"teacher": teacher.name, "categories": categories, "views": views, "mirrored": mirrored}
-    _claim(folder, made_by | {"balanced": balanced, "pictures": _digest(pictures)})
+    _claim(folder, made_by | {"balanced": balanced, "pictures": pictures.digest()})
     seen = categories, views, mirrored
     weights = _category_weights(teacher, pictures, folder, balanced, *seen) if balanced else None
     labels, sure, start = [], [], time.monotonic()
@@ -74,8 +77,10 @@ def label(
 
 
 @torch.inference_mode()
-def _scores(teacher, pictures: Unlabelled, row: int, categories: list[str], views: list[int], mirrored: bool) -> Tensor:
-    """The categories' probabilities in one picture, mean over the views: (C, S / 2, S / 2)."""
+def _scores(teacher, pictures, row: int, categories: list[str], views: list[int], mirrored: bool) -> Tensor:
+    """The categories' probabilities in one picture, mean over the views: (C, h, w)."""
+    if isinstance(pictures, KeptPictures):
+        return probabilities(teacher, encode_maps(teacher, pictures.maps([row]), views), categories)
     side, picture = pictures.pixels.shape[-1] // STRIDE, pictures.picture(row).numpy()
     scores = torch.zeros(len(categories), side, side)
     sides = (False, True) if mirrored else (False,)
@@ -96,7 +101,7 @@ def _answer(scores: Tensor, weights: Tensor | None) -> tuple[np.ndarray, np.ndar
     return best.indices.byte().numpy(), (best.values * 255).round().byte().numpy()
 
 
-def _category_weights(teacher, pictures: Unlabelled, folder: Path, count: int, *seen) -> Tensor:
+def _category_weights(teacher, pictures, folder: Path, count: int, *seen) -> Tensor:
     """What each category's probability is multiplied with, (C,): found once, then read from `folder`."""
     path, categories = folder / _WEIGHTS, seen[0]
     if not path.is_file():
@@ -113,6 +118,20 @@ def probabilities(teacher, encoded, categories: list[str]) -> Tensor:
     if hasattr(teacher, "categories"):  # S-Seg+ has no other words
         return teacher.ask(encoded, categories, background=0).coarse_scores
     return teacher.ask(encoded, categories, background=0, competitors=False).coarse_scores
+
+
+def encode_maps(teacher, maps: list[Tensor], divisions: list[int]) -> Encoded | EncodedCategories:
+    """A picture's kept maps (1, C, h, w), fine to coarse, as the teacher encodes the picture itself.
+
+    divisions: into how many regions S-Seg divides the picture, one division after the other; S-Seg+ needs none.
+    """
+    size = tuple(maps[-1].shape[2:])
+    if hasattr(teacher, "categories"):
+        return EncodedCategories(teacher.model.from_maps(maps).float().softmax(1)[0], size)
+    found = [teacher.model.from_maps(maps, k) for k in divisions]
+    weights = torch.cat([inference.mask_weights(one.mask_logits[0], teacher.combine) for one in found]) / len(found)
+    embeddings = torch.cat([one.mask_embeddings[0] for one in found])
+    return teacher.encoded(found[0].mask_logits[0], weights, embeddings, size)
 
 
 def ignore_unsure(labels: Tensor, sure: Tensor, rule: dict) -> tuple[Tensor, dict]:
@@ -145,11 +164,6 @@ def confuse(labels: Tensor, rate: float, categories: int, seed: int) -> Tensor:
     table = torch.where(torch.rand(len(labels), categories, generator=generator) < rate, other, kept)
     table = torch.cat([table, torch.full((len(labels), IGNORED + 1 - categories), IGNORED).byte()], 1)
     return table.gather(1, labels.flatten(1).long()).view_as(labels)
-
-
-def _digest(pictures: Unlabelled) -> str:
-    thumbs = pictures.pixels[:, :, ::16, ::16].contiguous().numpy()
-    return hashlib.blake2b(thumbs.tobytes(), digest_size=8).hexdigest()
 
 
 def _claim(folder: Path, made_by: dict) -> None:

@@ -18,10 +18,10 @@ tags: [semantic-segmentation, self-training, s-seg]
 
 # {name}
 
-S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. A student ({student})
-that learned the labels which S-Seg (`{teacher}`) gave to unlabelled training pictures; no human masks, no captions of
-these pictures, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic Segmentation" (arXiv
-2401.12217); this is an independent implementation.
+S-Seg+ weights: a picture in, a picture labelled with a fixed list of categories out. {seen}A student ({student})
+that learned the labels which S-Seg (`{teacher}`) gave to unlabelled training pictures; no human masks, no CLIP, no
+captions read by the student, no test picture. Method: Zihang Lai, "Exploring Simple Open-Vocabulary Semantic
+Segmentation" (arXiv 2401.12217); this is an independent implementation.
 
 ```python
 import sseg
@@ -33,7 +33,7 @@ out = seg("picture.jpg", background=0)  # all categories; or some of them: seg("
 
 {data} The teacher's labels, {views}{balanced}; ignored: {unsure}, {ignored:.0%} of all pixels.
 
-{samples:,} windows of pictures, {hours:.1f} hours on {hardware}, seed {seed}, commit {commit}. The whole recipe is in
+{samples:,} {unit}, {hours:.1f} hours on {hardware}, seed {seed}, commit {commit}. The whole recipe is in
 `recipe.yaml`, every logged step in `log.jsonl`.
 
 {versions}
@@ -58,7 +58,10 @@ DATA = {
     "stickers": "{count} rendered scenes of the training split that show the things of the target.",
     "tars": "Training photographs of image-text tars (`{only}`).",
     "folder": "A folder of pictures.",
+    "maps": "{photographs} of the teacher's own training photographs, as maps of its encoder.",
 }
+SEEN = """Its encoder ({encoder}, frozen) has seen ImageNet's class labels; its teacher has seen captions of the same
+photographs, and word vectors of texts; no masks. """
 UNSURE = {
     "threshold": "pixels with a probability below {least}",
     "share": "of each category, the least sure pixels beyond a share of {keep}",
@@ -75,7 +78,7 @@ def draw_curve(run: Path, path: Path) -> None:
     for axis, (term, title) in zip(axes, titles.items(), strict=True):
         axis.plot([step["samples"] / 1000 for step in steps], [step[term] for step in steps], color="#2563a8")
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("thousand windows")
+        axis.set_xlabel("thousand windows or cells")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
@@ -87,13 +90,15 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     recipe, first = yaml.safe_load((run / "recipe.yaml").read_text()), log.records(run)[0]
     categories = list(first["labels"]["shares"])
     data, unsure = recipe["data"] | {"only": recipe["data"].get("only", "*")}, recipe["unsure"]
-    sides = ", ".join(str(side) for side in recipe["views"])
+    data["photographs"] = f"{first['labels'].get('photographs', 0):,}"
     return CARD.format(
         name=name,
         teacher=Path(recipe["teacher"]).name,
         student=student_of(recipe),
+        seen=SEEN.format(encoder=recipe["model"]["backbone"]["backbone"]) if data["name"] == "maps" else "",
         data=DATA[data["name"]].format(**data),
-        views=f"seen at {sides} pixels" + (", also mirrored" if recipe["mirrored"] else ""),
+        views=views_of(recipe),
+        unit="cells of pictures" if data["name"] == "maps" else "windows of pictures",
         balanced=BALANCED.format(recipe["balanced"]) if recipe["balanced"] else "",
         unsure=UNSURE[unsure["name"]].format(**unsure),
         ignored=first["labels"]["ignored"],
@@ -105,9 +110,19 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
     )
 
 
+def views_of(recipe: dict) -> str:
+    """How the teacher looked."""
+    numbers = [str(number) for number in recipe["views"]]
+    if recipe["data"]["name"] == "maps":
+        return f"divided into {' and '.join(numbers)} regions"
+    return f"seen at {', '.join(numbers)} pixels" + (", also mirrored" if recipe["mirrored"] else "")
+
+
 def student_of(recipe: dict) -> str:
     """What it is, and where it began."""
     backbone = recipe["model"]["backbone"]
+    if recipe["model"].get("head") == "context":
+        return "three layers for each cell of its teacher's maps"
     kind = "a plain ViT" if "name" in backbone else f"a {backbone['model_type'].replace('resnet', 'ResNet')}"
     begun = {"teacher": ", begun as its teacher's", "features-mini": ", begun as features-mini", None: ""}
     return f"UperNet on {kind}" + begun.get(recipe["init"], f", begun as {recipe['init']}")

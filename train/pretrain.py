@@ -38,7 +38,7 @@ from train.data.held_out import held_words
 from train.data.kinds import with_wider
 from train.data.pairs import open_pairs
 from train.distributed import finish, gather, start
-from train.encoder_start import start_encoder
+from train.encoder_start import freeze, start_encoder
 from train.ground import for_things, ground_loss, measure, names_surroundings, shares
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
 from train.provenance import commit, hardware, versions
@@ -386,12 +386,6 @@ def check_stages(stages: list[dict], processes: int) -> None:
         raise SSegError("Stages that learn shape come before those that learn meaning alone: change their order.")
     if processes > 1 and any(set(learns(stage)) != {"shape", "meaning"} for stage in stages):
         raise SSegError("Stages that learn shape or meaning alone run in one process: start without torchrun.")
-
-
-def freeze(encoder: torch.nn.Module) -> None:
-    """No gradient, and its norms as in use for good."""
-    encoder.requires_grad_(False).eval()
-    encoder.train = lambda mode=True: encoder
 
 
 def standard(levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

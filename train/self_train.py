@@ -9,6 +9,7 @@ is ignored; an UperNet on a plain ViT learns the rest by cross-entropy. Neither 
 second round is a run whose teacher is the first round's student. A killed run goes on with --resume, exactly.
 """
 
+import copy
 import random
 import re
 import sys
@@ -24,16 +25,21 @@ from torch import Tensor
 from transformers.utils import logging
 
 import sseg
+from sseg import checkpoint
 from sseg.errors import SSegError
+from sseg.folding import fold_norms
 from sseg.paths import WEIGHTS
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
 from train import labels, log
+from train.cells import draw_cells
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.grids import Grids
+from train.data.kept_pictures import KeptPictures
 from train.data.pictures import jitter
 from train.data.shards import crop_windows, cut, shuffled
 from train.data.targets import load_target
 from train.data.unlabelled import open_unlabelled
+from train.encoder_start import freeze
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 
@@ -50,11 +56,18 @@ class Run:
         self.categories = target.categories
         data = recipe["data"] | ({"things": target.things} if recipe["data"]["name"] == "stickers" else {})
         self.pictures = open_unlabelled(data, recipe["seed"])
-        self.labels = self.read_labels()
         config = SelfTrainedConfig(categories=self.categories, teacher=recipe["teacher"], **recipe["model"])
+        if self.on_maps and (config.head, recipe["init"]) != ("context", "teacher"):
+            raise SSegError("Kept maps are of the teacher's encoder: set init to teacher and model.head to context.")
         self.model = SelfTrainedModel(config)
         if recipe["init"] and not resume:
             start_from(self.model, recipe)
+        if self.on_maps:
+            self.keep_maps()
+        self.labels = self.read_labels()
+        if self.on_maps:
+            names = self.labels.ids.cpu().view(-1, *self.pictures.grid)
+            self.cells = draw_cells(self.pictures, names, labels.IGNORED, **recipe["cells"], seed=recipe["seed"])
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
@@ -63,6 +76,25 @@ class Run:
         self.total, self.step, self.samples, self.seconds = recipe["steps"], 0, 0, 0.0
         if resume:
             self.restore()
+
+    @property
+    def on_maps(self) -> bool:
+        """Whether the backbone is frozen and its maps are kept, so that the head alone learns."""
+        return isinstance(self.pictures, KeptPictures)
+
+    @property
+    def unit(self) -> str:
+        """What a batch counts."""
+        return "cells" if self.on_maps else "images"
+
+    def keep_maps(self) -> None:
+        """Freeze the backbone and make what is missing of its maps."""
+        recipe, backbone, config = self.recipe, self.model.backbone, self.model.config
+        freeze(backbone)
+        encoder = copy.deepcopy(backbone)
+        fold_norms(encoder)
+        name = f"{config.backbone['backbone']}, {recipe['data']['encoder']}, {config.backbone.get('output_stride')}"
+        self.pictures.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
 
     def read_labels(self) -> Grids:
         """The teacher's labels, those that it is unsure of ignored; `self.about` says what became of them."""
@@ -73,33 +105,50 @@ class Run:
         found, self.about = labels.ignore_unsure(found, sure, recipe["unsure"])
         if recipe["confusion"]:
             found = labels.confuse(found, recipe["confusion"], len(self.categories), recipe["seed"])
+        self.about["photographs"] = len(self.pictures.keys)
         shares = torch.bincount(found.flatten().int(), minlength=256)[: len(self.categories)] / found.numel()
         self.about["shares"] = dict(zip(self.categories, [round(float(s), 5) for s in shares], strict=True))
         return Grids(list(found.numpy()), self.device)
 
+    def rows(self, count: int) -> tuple[list[int], torch.Generator]:
+        """The next of `count` pictures or cells, and what windows are drawn with: functions of (seed, step)."""
+        recipe, n = self.recipe, self.recipe["batch"]
+        places = range(self.step * n, (self.step + 1) * n)
+        rows = [shuffled(count, recipe["seed"], place // count)[place % count] for place in places]
+        return rows, torch.Generator().manual_seed(random.Random(f"{recipe['seed']}/{self.step}").getrandbits(63))
+
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Windows of the next pictures and their labels, a function of (seed, step).
+        """Windows of the next pictures and their labels.
 
         Pixels (B, 3, s, s) float, 0..255, and labels (B, s / 2, s / 2) int64, 255 = ignored.
         """
-        recipe, n = self.recipe, self.recipe["batch"]
-        count, places = len(self.pictures.keys), range(self.step * n, (self.step + 1) * n)
-        rows = [shuffled(count, recipe["seed"], place // count)[place % count] for place in places]
-        generator = torch.Generator().manual_seed(random.Random(f"{recipe['seed']}/{self.step}").getrandbits(63))
-        theta = crop_windows(self.pictures.aspects[rows], torch.rand(4, n, generator=generator), recipe["crop"]["area"])
-        pixels = cut(self.pictures.pixels[rows].to(self.device), theta.to(self.device), recipe["crop"]["size"])
-        ids = self.labels.cut(rows, theta, recipe["crop"]["size"] // labels.STRIDE)
-        return jitter(pixels.float(), recipe["crop"]["colour"], generator), ids
+        crop, (rows, generator) = self.recipe["crop"], self.rows(len(self.pictures.keys))
+        draws = torch.rand(4, len(rows), generator=generator)
+        theta = crop_windows(self.pictures.aspects[rows], draws, crop["area"])
+        pixels = cut(self.pictures.pixels[rows].to(self.device), theta.to(self.device), crop["size"])
+        ids = self.labels.cut(rows, theta, crop["size"] // labels.STRIDE)
+        return jitter(pixels.float(), crop["colour"], generator), ids
+
+    def batch_of_cells(self) -> tuple[Tensor, Tensor]:
+        """The next cells of kept maps, (n, F) float32, and their labels (n,)."""
+        rows, _ = self.rows(len(self.cells.ids))
+        return self.cells.described[rows].to(self.device).float(), self.cells.ids[rows].to(self.device)
+
+    def answers(self) -> tuple[Tensor, Tensor]:
+        """What the student says next, (B, C, h, w), or (n, C) of cells, and what it should."""
+        if self.on_maps:
+            cells, ids = self.batch_of_cells()
+            return self.model.head.classify(cells), ids
+        pixels, ids = self.batch()
+        logits = self.model(((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
+        return F.interpolate(logits.float(), size=ids.shape[1:], mode="bilinear", align_corners=False), ids
 
     def train_step(self) -> dict[str, Tensor]:
         """One batch of pictures and the teacher's labels, one step of the optimiser."""
         torch.manual_seed(self.recipe["seed"] * 1_000_003 + self.step)
-        pixels, ids = self.batch()
-        values = ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe["precision"] == "bf16"):
-            logits = self.model(values)  # (B, C, s / 4, s / 4)
-        logits = F.interpolate(logits.float(), size=ids.shape[1:], mode="bilinear", align_corners=False)
-        loss = F.cross_entropy(logits, ids, ignore_index=labels.IGNORED)
+            logits, ids = self.answers()
+        loss = F.cross_entropy(logits.float(), ids, ignore_index=labels.IGNORED)
         self.update(loss)
         self.samples += len(ids)
         known = ids != labels.IGNORED
@@ -114,12 +163,12 @@ class Run:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), o["clip"])
+        torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], o["clip"])
         self.optimizer.step()
         self.step += 1
         keep = min(o["average"], (self.step + 1) / (self.step + 10))  # short memory at the start of a run
         for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point():
+            if tensor.is_floating_point() and not (self.on_maps and name.startswith("backbone.")):
                 self.average[name].lerp_(tensor, 1 - keep)
             else:
                 self.average[name].copy_(tensor)
@@ -149,11 +198,11 @@ def start_from(model: SelfTrainedModel, recipe: dict) -> None:
     if start == "features-mini":
         tensors = load_file(WEIGHTS / start / "model.safetensors")
     elif start == "teacher":
-        teacher = sseg.load(recipe["teacher"], device="cpu").model
-        if isinstance(teacher, SelfTrainedModel):
-            part, tensors = model, teacher.state_dict()
+        folder = checkpoint.resolve(recipe["teacher"])
+        if checkpoint.kind_of(folder) == checkpoint.PLUS:
+            part, tensors = model, checkpoint.load_model(folder, SelfTrainedModel).state_dict()
         else:
-            tensors = teacher.segmenter.pixel_level_module.encoder.state_dict()
+            tensors = checkpoint.load_model(folder).encoder.state_dict()
     else:
         import timm
 
@@ -169,7 +218,7 @@ BLOCK = re.compile(r"backbone\.(?:blocks|encoder\.stages)\.(\d+)\.")  # of a ViT
 
 def make_optimizer(model: SelfTrainedModel, recipe: dict) -> torch.optim.AdamW:
     """AdamW; block i of the backbone learns at layer_decay^(depth - i) of the rate (BEiT, MAE); no decay on vectors."""
-    named = dict(model.named_parameters())
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     blocks = {name: int(found[1]) for name in named if (found := BLOCK.match(name))}
     depth, groups = max(blocks.values(), default=-1) + 1, []
     for name, parameter in named.items():
@@ -185,9 +234,9 @@ def make_optimizer(model: SelfTrainedModel, recipe: dict) -> torch.optim.AdamW:
 
 def progress(run: Run, record: dict) -> None:
     """One line for the person who waits."""
-    left = (run.total - run.step) * record["seconds_per_step"] / 60
+    left, speed = (run.total - run.step) * record["seconds_per_step"] / 60, record["images_per_second"]
     print(f"step {run.step}/{run.total}  loss {record['loss']:.3f}  agreement {record['agreement']:.3f}  "
-          f"{record['images_per_second']:.0f} images/s  {left:.0f} min left", file=sys.stderr, flush=True)  # fmt: skip
+          f"{speed:.0f} {run.unit}/s  {left:.0f} min left", file=sys.stderr, flush=True)  # fmt: skip
 
 
 def train(run: Run) -> None:
@@ -211,7 +260,7 @@ def train(run: Run) -> None:
         run.seconds += elapsed
         record = {name: round(float(value) / steps, 5) for name, value in sums.items()}
         record |= {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
-        record |= {"seconds_per_step": elapsed / steps, "size": recipe["crop"]["size"]}
+        record |= {"seconds_per_step": elapsed / steps}
         record["images_per_second"] = round(steps * recipe["batch"] / elapsed, 1)
         log.append(run.out, record)
         progress(run, record)

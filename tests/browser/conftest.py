@@ -20,7 +20,7 @@ def every_kind(tmp_path_factory, tiny_weights):
         "mini": ["mini", tiny_weights],
         "photos": ["photos", "mini", tiny_weights],
         "mini-plus": ["mini-plus"],
-        "photos-plus": ["photos-plus", "mini-plus-photos"],
+        "photos-plus": ["photos-plus"],
     }
     for name, sources in wanted.items():
         source = next((here.get(one, one) for one in sources if one in here or one is tiny_weights), None)

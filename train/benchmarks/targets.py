@@ -20,20 +20,20 @@ class Match(NamedTuple):
 def match_target(name: str, benchmark) -> Match:
     """Which class of the benchmark each category is: the one that is among its synonyms, else the background.
 
-    True classes that no category stands for are ignored. SSegError where the benchmark has no background or no class is
-    a category.
+    Classes that share a category count as the first of them; true classes that no category stands for are ignored.
+    Without a background, a category that is no class is a miss. SSegError where no class is a category.
     """
-    if benchmark.background is None:
-        raise SSegError(f"{benchmark.name} has no background, which --target needs: take voc-mini or coco-mini.")
     categories, classes = load_target(name).categories, {key(text): i for i, text in enumerate(benchmark.class_names)}
-    predicted = np.full(len(categories), benchmark.background, np.int32)
+    other = len(classes) if benchmark.background is None else benchmark.background
+    predicted = np.full(len(categories), other, np.int32)
     true = np.full(len(classes), benchmark.ignore, np.int32)
-    true[benchmark.background] = benchmark.background
+    if benchmark.background is not None:
+        true[benchmark.background] = benchmark.background
     for number, category in enumerate(categories):
-        for text in map(key, parse([category])[0].synonyms):
-            if text in classes:
-                predicted[number] = classes[text]
-                true[classes[text]] = classes[text]
-    if (predicted == benchmark.background).all():
+        texts = map(key, parse([category])[0].synonyms)
+        own = sorted(classes[text] for text in texts if text in classes)
+        predicted[number] = own[0] if own else other
+        true[own] = predicted[number]
+    if (predicted == other).all():
         raise SSegError(f"No category of {name} is a class of {benchmark.name}: take a target that fits it.")
     return Match(categories, predicted, true)

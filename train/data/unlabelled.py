@@ -1,5 +1,6 @@
 """Pictures without captions and without labels, held in memory: what self-training learns from."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from sseg import images
 from sseg.errors import SSegError
 from sseg.paths import visible
+from train.data.kept_pictures import KeptPictures
 from train.data.shards import TarPairs, data_path
 from train.data.stickers import Difficulty, StickerWorld
 
@@ -33,14 +35,21 @@ class Unlabelled(NamedTuple):
             planes = F.interpolate(planes, size=(height, width), mode="bilinear", antialias=True)
         return planes[0].permute(1, 2, 0)
 
+    def digest(self) -> str:
+        """A name for these pictures, in their order."""
+        thumbs = self.pixels[:, :, ::16, ::16].contiguous().numpy()
+        return hashlib.blake2b(thumbs.tobytes(), digest_size=8).hexdigest()
 
-def open_unlabelled(recipe: dict, seed: int) -> Unlabelled:
+
+def open_unlabelled(recipe: dict, seed: int) -> Unlabelled | KeptPictures:
     """The pictures that a recipe's `data` names.
 
     `{name: stickers, things, count, size, difficulty}`: scenes of the training split with the target's things;
     `{name: tars, root, only, size}`: pictures of image-text tars, whose captions are not read; `{name: folder, root,
-    size}`: picture files.
+    size}`: picture files; `{name: maps, ...}`: kept maps of photographs (`train.data.kept_pictures`).
     """
+    if recipe["name"] == "maps":
+        return KeptPictures(recipe)
     if recipe["name"] == "stickers":
         return _rendered(recipe, seed)
     if recipe["name"] == "tars":
