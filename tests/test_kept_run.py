@@ -1,4 +1,4 @@
-"""Pre-training as in photos-shape.yaml and photos.yaml of train/recipes, shrunk to seconds and in one run: a frozen
+"""Pre-training as in photos-shape.yaml and photos-assigned.yaml of train/recipes, shrunk to seconds and in one run: a frozen
 encoder with a past, kept maps, words that start from vectors, masks first and meaning then."""
 
 import json
@@ -30,7 +30,7 @@ SHAPE, MEANING = 3, 4  # steps
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch) -> Path:
-    """photos.yaml with a tiny encoder of a folder, twelve pictures, a dozen words and seven steps."""
+    """photos-assigned.yaml with a tiny encoder of a folder, twelve pictures, a dozen words and seven steps."""
     monkeypatch.setattr(word_vectors, "wordnet_words", lambda: ["hound"])
     monkeypatch.setattr(assignment, "SEEN_IN", 2)
     monkeypatch.setattr(assignment, "STEPS", 5)
@@ -51,7 +51,7 @@ def recipe(tmp_path, monkeypatch) -> Path:
     tokenizer.save_pretrained(tmp_path / "words")
     save_file(tensors, tmp_path / "words/words.safetensors")
 
-    small = yaml.safe_load((ROOT / "train/recipes/photos.yaml").read_text())
+    small = yaml.safe_load((ROOT / "train/recipes/photos-assigned.yaml").read_text())
     small["init"] = None
     small["encoder"]["start"] = f"folder:{tmp_path / 'encoder'}"
     small["data"] |= {"root": str(tmp_path / "pairs"), "folder": str(tmp_path / "maps"), "size": 64, "clusters": 3}
