@@ -1,5 +1,5 @@
-"""Pre-training as in photos-shape.yaml and photos-assigned.yaml of train/recipes, shrunk to seconds and in one run: a frozen
-encoder with a past, kept maps, words that start from vectors, masks first and meaning then."""
+"""Pre-training as in photos-shape.yaml and photos-assigned.yaml of train/recipes, shrunk to seconds and in one run: a
+frozen encoder with a past, kept maps, words that start from vectors, masks first and meaning then."""
 
 import json
 from pathlib import Path
