@@ -4,6 +4,7 @@ import io
 import os
 
 import numpy as np
+import torch
 from PIL import Image
 
 from sseg.arguments import of_type
@@ -47,7 +48,7 @@ def read_ids_at(source, size: tuple[int, int], full_size: tuple[int, int] | None
     """
     is_file = isinstance(source, (str, bytes)) or hasattr(source, "__fspath__")
     if not is_file:
-        of_type(source, (np.ndarray, list, tuple), f"{what} is a path, bytes or an array of ids")
+        of_type(source, (np.ndarray, torch.Tensor, list, tuple), f"{what} is a path, bytes or an array of ids")
         source = _as_array(source, what)
     ids, size = _read(source) if is_file else source, tuple(size)
     if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):

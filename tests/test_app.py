@@ -178,7 +178,7 @@ def test_a_huge_picture_is_scaled_down_and_says_so(client, tmp_path):
 
 
 def test_markup_in_phrases_comes_back_as_typed(client, path):
-    typed = ["<img src=x onerror=alert(1)>", "${7*7}", "{{7*7}}", "`${alert(1)}`", "a \"quoted\" 'word'"]
+    typed = ["<img src=x onerror=alert(1)>", "${7*7}", "{{7*7}}", "x `${alert(1)}` y", "a \"quoted\" 'word' too"]
     view, found = send(client, path, ", ".join(typed))
     assert [one["phrase"] for one in view["segments"]] == typed == [one["phrase"] for one in found["phrases"]]
 
