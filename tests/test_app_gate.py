@@ -33,6 +33,15 @@ def get(address, host, path="/", method="GET"):
     return answer.status, {key.lower(): value for key, value in answer.getheaders()}, body
 
 
+@pytest.mark.parametrize(("body", "kind"), [(b'{"data": Infinity}', "application/json"), (b"\x82\xd3\xfe", "x/y"),
+                                            (b'{"data": "x"}', "application/json"), (b"", "application/json")])
+@pytest.mark.parametrize("place", ["gradio_api/call/explain_pixel", "gradio_api/queue/join", "gradio_api/reset"])
+def test_a_request_of_another_shape_is_one_sentence(address, place, body, kind):
+    """Found by `make fuzz`: bytes and numbers that JSON does not have were a fault of the server."""
+    answer = httpx.post(address + place, content=body, headers={"Content-Type": kind})
+    assert answer.status_code == 422 and answer.json()["error"].startswith("This is no request that the page takes")
+
+
 @pytest.fixture(scope="module")
 def started(loaded):
     """Starts the command itself, in a process of its own: `started(*options, **environment)` -> its address."""

@@ -210,7 +210,8 @@ class World:
         finally:
             connection.close()
         assert b"Traceback" not in text and b"root:" not in text, (method, place, body, text[:500])
-        assert answer.status < 500, (answer.status, method, place, body, text[:300])
+        told = answer.status == 500 and text[:10] == b'{"error":"'  # how Gradio hands a sentence on
+        assert answer.status < 500 or told, (answer.status, method, place, body, text[:300])
         if rng.random() < 0.02:
             connection = http.client.HTTPConnection(host, port, timeout=25)
             connection.request("GET", "/config")

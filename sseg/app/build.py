@@ -4,6 +4,7 @@ import os
 import warnings
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from PIL import Image
 from starlette.middleware import Middleware
 
@@ -85,7 +86,10 @@ def options(host=None, port=None, allowed_hosts=()) -> dict:
     """
     names = gate.own_names(host or os.environ.get("GRADIO_SERVER_NAME"), allowed_hosts)
     return {
-        "app_kwargs": {"middleware": [Middleware(gate.Gate, names=names)]},
+        "app_kwargs": {
+            "middleware": [Middleware(gate.Gate, names=names)],
+            "exception_handlers": {RequestValidationError: gate.refuse_malformed},
+        },
         "enable_monitoring": False,
         "server_name": host,
         "server_port": port,

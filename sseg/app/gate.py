@@ -11,12 +11,13 @@ import os
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from sseg.errors import SSegError
 
 OF_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 REFUSED = "This server does not answer to that name: open it by its own, or start it with --allowed-host NAME."
+MALFORMED = "This is no request that the page takes: /gradio_api/info says which it does."
 FRAMED_BY = ("https://huggingface.co", "https://*.hf.space")  # pages of a Space
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?)(?::\d*)?", re.ASCII)
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc\s*=)[^>]*>(.*?)</script\s*>", re.DOTALL | re.IGNORECASE)
@@ -92,6 +93,12 @@ def script_hashes(page: bytes) -> list[str]:
     """Of the inline scripts of a page, as a policy names them."""
     texts = [text.replace(b"\r\n", b"\n") for text in _INLINE_SCRIPT.findall(page)]
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in texts]
+
+
+async def refuse_malformed(request, error) -> JSONResponse:
+    """Answer to a request of another shape. FastAPI's own repeats the request, and ends in a fault of the server where
+    that is bytes or numbers that JSON does not have."""
+    return JSONResponse({"error": MALFORMED}, 422)
 
 
 class Gate:
