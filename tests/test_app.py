@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 
 import sseg
 from sseg import checkpoint
-from sseg.app import examples, failures, main, segment, weights
+from sseg.app import cards, examples, failures, main, segment, weights
 from sseg.app.build import build
 from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
 from sseg.app.viewer import HERE, pack_ids
@@ -258,7 +258,7 @@ def test_a_closed_run_stops_before_its_next_stage(loaded, path, monkeypatch):
 
 def test_downloads_follow_the_threshold(loaded, path):
     service = Service(loaded[0])
-    held, _ = service.hold(str(path))
+    held = service.hold(str(path))
     answers = [service.file(held.key, "dog, grass", "ids", level) for level in (0.0, 1.0)]
     low, high = (np.asarray(Image.open(io.BytesIO(base64.b64decode(one["data"])))) for one in answers)
     assert (low > 0).all() and (high == 0).all()
@@ -339,7 +339,8 @@ def test_the_card_is_shown_without_front_matter(tiny_weights, tmp_path):
     text = "---\nlicense: apache-2.0\n---\n# Card\n\n![curve](a.png)\n\nTrained on X. More.\n"
     (tmp_path / "README.md").write_text(text)
     live = weights.Weights("mine", "folder", tmp_path)
-    assert "license" not in weights.card(live) and "a.png" not in weights.card(live) and "# Card" in weights.card(live)
+    shown = cards.html(weights.card(live))
+    assert "license" not in shown and "a.png" not in shown and "<h1>Card</h1>" in shown
     segmenter = sseg.load(tiny_weights)
     assert weights.status(segmenter, live)["sentence"].startswith("Trained on X. They know 6 phrases")
     assert weights.status(segmenter, live)["line"] == "weights: mine (folder) · CPU"

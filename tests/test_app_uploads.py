@@ -15,8 +15,8 @@ from PIL import Image
 
 from sseg.app import examples
 from sseg.app.build import build
+from tests.raw import META, ask, upload
 
-META = {"_type": "gradio.FileData"}
 REFUSED = "This file was not given to this page, or it has been cleared away since: choose it again."
 DIVISION = ["pixels", 2, "", 224, 0, "kmeans"]
 
@@ -38,17 +38,6 @@ def private(picture, tmp_path):
     return tmp_path / "private.png"
 
 
-def ask(address, event, data, seconds=60):
-    """What a program without gradio_client does; returns the last event's name and data."""
-    json_header = {"Content-Type": "application/json"}
-    body = json.dumps({"data": data})  # in ASCII: half a character gets through
-    asked = httpx.post(f"{address}gradio_api/call/{event}", content=body, headers=json_header, timeout=seconds)
-    assert asked.status_code == 200, asked.text
-    answer = httpx.get(f"{address}gradio_api/call/{event}/{asked.json()['event_id']}", timeout=seconds)
-    *_, name, data = [line for line in answer.text.splitlines() if line.startswith(("event:", "data:"))]
-    return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
-
-
 def segment(address, value, **kw):
     return ask(address, "segment", [value, "dog", 0.15, None], **kw)
 
@@ -56,12 +45,6 @@ def segment(address, value, **kw):
 def assert_refused(answer):
     name, said = answer
     assert name == "error" and said["error"] == REFUSED, answer
-
-
-def upload(address, file):
-    """As the page does it: the path of the copy in the upload cache."""
-    with open(file, "rb") as data:
-        return httpx.post(f"{address}gradio_api/upload", files={"files": (Path(file).name, data)}).json()[0]
 
 
 PLACES = {

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from PIL import Image
 from starlette.middleware import Middleware
 
-from sseg.app import compare, gate, pseudo_masks, segment, theme
+from sseg.app import cards, compare, gate, pseudo_masks, segment, theme
 from sseg.app import weights as live_weights
 from sseg.app.service import Service
 from sseg.app.uploads import Page
@@ -23,6 +23,11 @@ const fill = () => {
   element.querySelector('summary').title = live.sentence || '';
   element.querySelector('details p').textContent = live.sentence || '';
 };
+watch('value', fill);
+fill();
+"""
+CARD_JS = """
+const fill = () => { element.querySelector('article').innerHTML = props.value || ''; };
 watch('value', fill);
 fill();
 """
@@ -51,6 +56,13 @@ class StatusLine(gr.HTML):
         return {"type": "object"}
 
 
+class Card(gr.HTML):
+    """A model card; value: what `cards.html` made. Not in the template, which gradio evaluates."""
+
+    def __init__(self, value):
+        super().__init__(value, html_template='<article class="sseg-card"></article>', js_on_load=CARD_JS)
+
+
 def build(segmenter, weights) -> gr.Blocks:
     """The app as Gradio Blocks, for what `weights.load` returns; start it with `launch(**options())`."""
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # big pictures are scaled down
@@ -68,11 +80,11 @@ def build(segmenter, weights) -> gr.Blocks:
             tab.select(None, None, None, js=_ADDRESS % tab.id)
         page.load(_asked_tab, None, tabs, api_visibility="private", show_progress="hidden")
         with gr.Accordion("About these weights", open=False):
-            card = gr.Markdown(live_weights.card(weights))
+            card = Card(cards.html(live_weights.card(weights)))
 
         def tell(name):
             now = weights if name == weights.name else live_weights.find(name)
-            return live_weights.status(service.call(service.loaded, name), now), live_weights.card(now)
+            return live_weights.status(service.call(service.loaded, name), now), cards.html(live_weights.card(now))
 
         chosen.change(tell, chosen, [status, card], show_progress="hidden", api_visibility="private")
     page.queue(max_size=32)

@@ -66,6 +66,7 @@ class Held:
     colours: Saved  # (h, w) the features as colours
     masker: PseudoMasker  # that made them
     full_size: tuple[int, int]  # (H, W) of the picture upright, before it was scaled down
+    seconds: float  # that the features took
     masks: Recent = field(default_factory=lambda: Recent(lambda held: len(held) <= HELD_MASKS))
 
     @property
@@ -106,15 +107,15 @@ class Clusters:
         source, facet = self._taken.get(asked, asked)
         return "/".join((picture_key(path), source, facet or "", str(settings.resolution)))
 
-    def hold(self, path, settings, at_stage=lambda stage: None) -> tuple[Held, float]:
-        """The features of a picture file and the seconds that they took now (0 if they were held already)."""
+    def hold(self, path, settings, at_stage=lambda stage: None) -> Held:
+        """The features of a picture file, from memory if they are held already."""
         if not path:
             raise SSegError("There is no picture yet: drop one, paste one, or pick an example.")
         at_stage("Reading the picture")
         key = self.key(path, settings)
         held = self._held.find(key)
         if held:
-            return held, 0.0
+            return held
         shown, full = images.read_sized(path, max_pixels=VIEW_PIXELS)
         masker = self.fetch(settings, at_stage)
         at_stage("Computing features")
@@ -125,9 +126,9 @@ class Clusters:
             self._taken[settings.features, facet] = found.source, found.facet
         key = self.key(path, settings)
         held = Held(key, Path(path).name, Saved(Image.fromarray(shown)), found, Saved(Image.fromarray(found.pca())),
-                    masker, full)  # fmt: skip
+                    masker, full, seconds)  # fmt: skip
         self._held.keep(key, held)
-        return held, seconds
+        return held
 
     def fetch(self, settings, at_stage=lambda stage: None) -> PseudoMasker:
         """The feature source, with its weights; kept in memory."""
@@ -157,9 +158,9 @@ class Clusters:
 
     # ---- what the page shows ------------------------------------------------------------------------------------
     def make(self, path, settings, last, at_stage=lambda stage: None) -> dict:
-        """Viewer data of a picture file. `last`: {"key", "places"} of the answer before, so that clusters keep their
-        colours."""
-        held, encoding = self.hold(path, settings, at_stage)
+        """Viewer data of a picture file. `last`: {"key", "places", "features"} of the visitor's answer before, so that
+        clusters keep their colours."""
+        held = self.hold(path, settings, at_stage)
         at_stage("Finding clusters")
         start = time.perf_counter()
         masks = self.divide(held, settings)
@@ -177,7 +178,7 @@ class Clusters:
             "places": places,
             "settings": {**asdict(settings), "features": held.found.source, "facet": held.found.facet},
             "name": held.name,
-            "note": _note(held, encoding, seconds),
+            "note": _note(held, seconds, again=bool(last) and last["features"] == held.key),
             "run": next(self._runs),
         }
 
@@ -233,10 +234,11 @@ class Clusters:
         return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}
 
 
-def _note(held, encoding, dividing):
-    """One line about a run."""
+def _note(held, dividing, again):
+    """One line about a run. again: the visitor's own last answer was about these features; to others it must not tell
+    whether somebody had the picture before."""
     (height, width), shown = held.full_size, held.picture.picture.size
     rows, columns = held.found.grid
     size = f"{width} × {height} pixels" + (", shown at {} × {}".format(*shown) if shown != (width, height) else "")
-    took = f"features {1000 * encoding:.0f} ms" if encoding else "features from memory"
+    took = "features from memory" if again else f"features {1000 * held.seconds:.0f} ms"
     return f"{size} · {columns} × {rows} patches · {took}, clusters {1000 * dividing:.0f} ms"

@@ -68,7 +68,7 @@ class Compared:
             raise SSegError("Neither side has categories of its own: type what should be found.")
         for one in asked:
             check_words(one)
-        held, _ = self.service.hold(path, at_stage)
+        held = self.service.hold(path, at_stage)
         start, answers = time.perf_counter(), []
         for name, phrases in zip((a, b), asked, strict=True):
             at_stage(f"{name} is looking")

@@ -50,7 +50,7 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
     opened = tab.select(_take_over, [other_picture, picture, taken], [picture, taken], **PRIVATE)
     runs.append(opened.then(fresh, [*question, last], outputs, **PRIVATE))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
-    _add_api(clusters, studies, picture, viewer, parts[-1])
+    _add_api(clusters, studies, picture, viewer, last, parts[-1])
 
 
 def _layout(clusters, shown):
@@ -109,12 +109,16 @@ def _runner(clusters):
             settings = Settings.read(source, k, None if other_source else facet, resolution, seed, method)
             view = yield from clusters.run(this, clusters.make, picture, settings, last)
             asked = [picture, source, k, view["settings"]["facet"], resolution, seed, method]  # as the page will say
-            now = {"key": view["key"], "places": view["places"], "features": view["features"], "asked": asked}
-            yield view, now, *_taken(clusters, view, settings, last)
+            yield view, _kept(view, asked), *_taken(clusters, view, settings, last)
 
         yield from watched(body, outputs=4)
 
     return run
+
+
+def _kept(view, asked) -> dict:
+    """What a session remembers of its last answer. asked: the picture and the settings."""
+    return {"key": view["key"], "places": view["places"], "features": view["features"], "asked": asked}
 
 
 def _taken(clusters, view, settings, last):
@@ -169,7 +173,7 @@ def _best_k(studies):
     return best
 
 
-def _add_api(clusters, studies, picture, viewer, against):
+def _add_api(clusters, studies, picture, viewer, last, against):
     """Public events, for programs; the page has its own."""
     source = gr.Textbox("auto", label="features", visible=False)
     k = gr.Number(START_K, label="k", visible=False)
@@ -187,18 +191,19 @@ def _add_api(clusters, studies, picture, viewer, against):
     found, compared, score = (gr.JSON(label=name, visible=False) for name in ("clusters", "similarity", "score"))
 
     def pseudo_masks(picture, features="auto", k=START_K, facet="", resolution=START_RESOLUTION, seed=0,
-                     method="kmeans", outlines="cells"):  # fmt: skip
+                     method="kmeans", outlines="cells", last=None):  # fmt: skip
         """Divide a picture file into clusters: what the viewer shows, and JSON with areas and COCO RLE."""
 
         def body(this):
             check(outlines=outlines)
             settings = Settings.read(features, k, facet, resolution, seed, method)
-            view = yield from clusters.run(this, clusters.make, picture, settings, None)
+            view = yield from clusters.run(this, clusters.make, picture, settings, last)
             report = yield from this.job(clusters.quick, lambda key, at_stage: clusters.report(key, outlines),
                                          view["key"])  # fmt: skip
-            yield view, {**report, "note": view["note"]}
+            asked = [picture, features, k, view["settings"]["facet"], resolution, seed, method]
+            yield view, {**report, "note": view["note"]}, _kept(view, asked)
 
-        yield from watched(body, outputs=2)
+        yield from watched(body, outputs=3)
 
     @failures.for_api
     def explain_patch(key, x, y):
@@ -216,7 +221,8 @@ def _add_api(clusters, studies, picture, viewer, against):
         yield from watched(body, outputs=2)
 
     hidden = [gr.Button(visible=False) for _ in range(3)]
-    hidden[0].click(pseudo_masks, [picture, *settings, outlines], [viewer, found], api_name="pseudo_masks", **QUEUE)
+    hidden[0].click(pseudo_masks, [picture, *settings, outlines, last], [viewer, found, last], api_name="pseudo_masks",
+                    **QUEUE)  # fmt: skip
     hidden[1].click(explain_patch, [key, x, y], [heat, compared], api_name="explain_patch", **QUEUE)
     judged = [picture, truth, *settings, names]
     hidden[2].click(pseudo_masks_truth, judged, [against, score], api_name="pseudo_masks_truth", **QUEUE)

@@ -83,16 +83,16 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
     run = _runner(service)
     queue = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
     private = {**queue, "api_visibility": "private"}
-    question = [picture, words, background, weights]
+    question = [picture, words, background, weights, last]
     runs = [gr.on([go.click, words.submit], run, question, outputs, api_name="segment", **queue)]
 
-    def run_on_new(path, phrases, background, weights):
+    def run_on_new(path, phrases, background, weights, last):
         if path is None:
             yield gr.update(value=None, stage="", error=""), None, ""
         elif not (phrases or "").strip():
             yield from look(path, weights)
         else:
-            yield from run(path, phrases, background, weights)
+            yield from run(path, phrases, background, weights, last)
 
     def look(path, weights):
         def body(this):
@@ -162,11 +162,12 @@ def _add_api(service, words, background, viewer, found, last, queue):
 def _runner(service):
     """The generator behind the Segment button: stages while it runs; stops at the next stage when it is closed."""
 
-    def run(picture, phrases, background=None, weights=None):
+    def run(picture, phrases, background=None, weights=None, last=""):
         """Segment a picture file by free phrases: what the viewer shows, and JSON with areas and COCO RLE."""
 
         def body(this):
-            view, report = yield from this.job(service.submit, service.segment, picture, phrases, background, weights)
+            asked = picture, phrases, background, weights, last
+            view, report = yield from this.job(service.submit, service.segment, *asked)
             yield view, report, view["key"]  # plain, for API clients; the viewer ends its stage when a value arrives
 
         yield from watched(body, outputs=3)

@@ -1,7 +1,8 @@
 """What the tabs ask of a segmenter: one model run at a time, pictures remembered, answers as plain data.
 
-Pictures are held outside Gradio's session state, by the hash of their file: sessions live for an hour after a tab
-closes, and the same picture asked by two people is encoded once.
+Pictures are held outside Gradio's session state, by the hash of their file and its name: sessions live for an hour
+after a tab closes, and an example that two people look at is encoded once. Whoever has the same picture under another
+name learns nothing of the first one's.
 """
 
 import base64
@@ -9,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -46,6 +48,7 @@ class Held:
     rgb: np.ndarray  # (H, W, 3) uint8
     encoded: object
     full_size: tuple[int, int]  # (H, W) of the picture upright, before it was scaled down
+    seconds: float  # that encoding took
 
     @property
     def nbytes(self):
@@ -60,11 +63,16 @@ def check_words(words):
 
 
 def picture_key(path) -> str:
-    """Name of a picture for the questions that follow: a hash of its file."""
+    """Name of a picture for the questions that follow: a hash of its file and of the file's name."""
     try:
-        return hashlib.blake2b(Path(path).read_bytes(), digest_size=12).hexdigest()
+        content = Path(path).read_bytes()
+        return hashlib.blake2b(content, digest_size=12, key=_name_hash(path)).hexdigest()
     except OSError as error:
         raise SSegError("The picture file is gone: choose it again.") from error
+
+
+def _name_hash(path) -> bytes:
+    return hashlib.blake2b(os.fsencode(Path(path).name)).digest()
 
 
 def data_url(picture: Image.Image) -> str:
@@ -73,14 +81,15 @@ def data_url(picture: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _note(held, encoding, asking):
-    """One line about a run, in milliseconds."""
+def _note(held, asking, again):
+    """One line about a run, in milliseconds. again: the visitor's own last question was about this picture; to others
+    it must not tell whether somebody had it before."""
     height, width = held.rgb.shape[:2]
     size = f"{width} × {height} pixels"
     if held.full_size != (height, width):
         size += ", scaled down from {} × {}".format(*held.full_size[::-1])
-    took = f"picture {1000 * encoding:.0f} ms, words {1000 * asking:.0f} ms"
-    return f"{size} · {took if encoding else f'words only, {1000 * asking:.0f} ms'}"
+    took = "words only," if again else f"picture {1000 * held.seconds:.0f} ms, words"
+    return f"{size} · {took} {1000 * asking:.0f} ms"
 
 
 class Recent(OrderedDict):
@@ -136,8 +145,8 @@ class Service:
         return self._loaded[name]
 
     # ---- pictures and answers: called in the model's thread -----------------------------------------------------
-    def hold(self, path, at_stage=lambda stage: None, weights: str | None = None) -> tuple[Held, float]:
-        """The encoded picture of a file and the seconds that encoding took now (0 if it was held already).
+    def hold(self, path, at_stage=lambda stage: None, weights: str | None = None) -> Held:
+        """The encoded picture of a file, from memory if it is held already.
 
         SSegError for weights that are not in `names`: a page must not load what strangers type.
         """
@@ -150,15 +159,15 @@ class Service:
         key = picture_key(path) if weights == self.live else f"{picture_key(path)}-{weights}"
         held = self._held.find(key)
         if held:
-            return held, 0.0
+            return held
         rgb, full = images.read_sized(path, max_pixels=VIEW_PIXELS)
         at_stage("Finding regions")
         start = time.perf_counter()
         encoded = self.loaded(weights).encode(rgb)
         seconds = time.perf_counter() - start
-        held = Held(key, Path(path).name, weights, rgb, encoded, full)
+        held = Held(key, Path(path).name, weights, rgb, encoded, full, seconds)
         self._held.keep(key, held)
-        return held, seconds
+        return held
 
     def find(self, key) -> Held:
         held = self._held.find(str(key))
@@ -177,27 +186,28 @@ class Service:
         return result
 
     # ---- what the page shows -------------------------------------------------------------------------------------
-    def segment(self, path, words, background=None, weights=None, at_stage=lambda stage: None):
-        """Viewer data and JSON of a picture file; see `report`. background: None for the weights' own."""
+    def segment(self, path, words, background=None, weights=None, last="", at_stage=lambda stage: None):
+        """Viewer data and JSON of a picture file; see `report`. background: None for the weights' own; last: key of the
+        picture that the visitor asked about before."""
         check_words(words)
-        held, seconds = self.hold(path, at_stage, weights)
+        held = self.hold(path, at_stage, weights)
         at_stage("Naming regions")
-        return self.show(held, words, background, seconds)
+        return self.show(held, words, background, again=held.key == last)
 
     def look(self, path, weights=None, at_stage=lambda stage: None):
         """Viewer data of a picture that nothing has been asked about yet: it is encoded, so that words are quick."""
-        held, _ = self.hold(path, at_stage, weights)
+        held = self.hold(path, at_stage, weights)
         nothing = np.zeros(held.rgb.shape[:2])
         return self._view(held, "", self.loaded(held.weights).background, pack_ids(nothing, nothing), [], ASK)
 
     def ask(self, key, words, background=None):
         """The same for a picture that is held already."""
-        return self.show(self.find(key), words, background, 0.0)
+        return self.show(self.find(key), words, background, again=True)
 
-    def show(self, held, words, background, seconds):
+    def show(self, held, words, background, again):
         start = time.perf_counter()
         result = self.answer(held, words)
-        note = _note(held, seconds, time.perf_counter() - start)
+        note = _note(held, time.perf_counter() - start, again)
         report = self.report(held, words, background)
         mask = pack_ids(result.best + 1, result.confidence)
         return self._view(held, words, report["background"], mask, self._segments(held, result), note), report

@@ -29,7 +29,7 @@ class Studies:
 
     def point(self, path, settings, k, at_stage) -> dict:
         """One point of the curves over K; {"k"} alone if the picture has fewer patches than that."""
-        held, _ = self.clusters.hold(path, settings, at_stage)
+        held = self.clusters.hold(path, settings, at_stage)
         at_stage(f"Trying {k} clusters, of up to {MOST_K}")
         enough = k <= held.found.grid[0] * held.found.grid[1]
         point = held.found.elbow([k], seed=settings.seed)[0] if enough else {"k": k}
@@ -58,7 +58,7 @@ class Studies:
 
     def seeds(self, path, settings, last, at_stage) -> dict:
         """The picture divided from three seeds, and how far they agree."""
-        held, _ = self.clusters.hold(path, settings, at_stage)
+        held = self.clusters.hold(path, settings, at_stage)
         runs = []
         for seed in range(settings.seed, settings.seed + 3):
             at_stage(f"Seed {seed}")
@@ -84,8 +84,8 @@ class Studies:
 
     def beside(self, path, settings, last, second, at_stage) -> dict:
         """The picture divided by the settings `second` with another source, and how far the two agree."""
-        held, _ = self.clusters.hold(path, settings, at_stage)
-        held_other, _ = self.clusters.hold(path, second, at_stage)
+        held = self.clusters.hold(path, settings, at_stage)
+        held_other = self.clusters.hold(path, second, at_stage)
         masks = self.clusters.divide(held, settings)
         masks_other = self.clusters.divide(held_other, second)
         places = self.clusters.places(held, masks, last)
@@ -109,7 +109,7 @@ class Studies:
         as JSON."""
         if not truth:
             raise SSegError("There is no ground truth yet: drop a PNG of class ids, or one with a palette.")
-        held, _ = self.clusters.hold(path, settings, at_stage)
+        held = self.clusters.hold(path, settings, at_stage)
         masks = self.clusters.divide(held, settings)
         at_stage("Comparing with the ground truth")
         names = [name.strip() or str(i) for i, name in enumerate(names.split(","))] if names else None

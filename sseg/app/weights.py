@@ -8,7 +8,7 @@ import sseg
 from sseg import checkpoint
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-_PICTURE = re.compile(r"!\[[^\]]*\]\([^)]*\)\n?")
+LONGEST_CARD = 100_000  # characters; what comes after them is not shown
 DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 OTHERS = "Other weights: `python app.py --weights FOLDER`, or `--weights OWNER/NAME` from the Hugging Face Hub."
 
@@ -58,7 +58,7 @@ def status(segmenter, weights: Weights) -> dict:
 
 
 def card(weights: Weights) -> str:
-    """The model card as Markdown, without its front matter and pictures."""
+    """The model card as Markdown, without its front matter."""
     return (_card(weights.folder) or "These weights come without a model card.") + "\n\n" + OTHERS
 
 
@@ -66,8 +66,8 @@ def _card(folder: Path) -> str:
     path = folder / "README.md"
     if not path.is_file():
         return ""
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n")
-    return _PICTURE.sub("", _FRONT_MATTER.sub("", text)).strip()
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return _FRONT_MATTER.sub("", file.read(LONGEST_CARD)).strip()
 
 
 def _first_sentence(text: str) -> str:
