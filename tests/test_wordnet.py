@@ -12,7 +12,7 @@ DATA = """\
   1 This software and database is being provided to you
 00000100 05 n 01 animal 0 000 | a living organism that moves
 00000200 05 n 02 dog 0 domestic_dog 0 002 @ 00000100 n 0000 ~ 00000300 n 0000 | a canine; "the dog barked"
-00000300 05 n 02 puppy 0 pup 0 001 @ 00000200 n 0000 | a young dog; "the toy barked"
+00000300 05 n 02 puppy 0 pup 0 001 @ 00000200 n 0000 | a young dog on grass; "the toy barked"
 00000400 05 n 01 house_cat 0 001 @ 00000100 n 0000 | it purrs
 00000450 05 n 01 kitten 0 001 @ 00000400 n 0000 | young of a house cat
 00000500 07 n 02 extremum 0 peak 0 000 | the most extreme degree
@@ -48,7 +48,7 @@ def test_what_no_photograph_shows_is_left_out(nouns):
 
 
 def test_explanations_go_without_their_examples(nouns):
-    assert [word for word, _ in nouns.explained("puppy")] == ["a", "young", "dog"]
+    assert [word for word, _ in nouns.explained("puppy")] == ["a", "young", "dog", "on", "grass"]
     assert ("mountain", 0) in nouns.explained("peak")
 
 
@@ -58,11 +58,25 @@ def test_a_folder_without_wordnet_is_one_sentence(tmp_path):
 
 
 def test_near_meanings_and_often_said_words_gain_most(nouns):
-    words = ["dog", "pup", "animal", "young", "sky", "puppy", "peak"]
+    words = ["dog", "pup", "animal", "grass", "young", "puppy", "peak"]
     gains = said_by_wordnet(words, 5, [1000, 1000, 1000, 1000, 1000], nouns).to_dense()
     assert gains.shape == (2, 5)
-    pup, dog, animal, young, sky = gains[0][[1, 0, 2, 3, 4]].tolist()
-    assert pup > dog > animal > 0 and dog > young > 0 and sky == 0  # "young" only explains
+    pup, dog, animal, grass, young = gains[0][[1, 0, 2, 3, 4]].tolist()
+    assert pup > dog > animal > 0 and dog > grass > 0  # grass only explains
+    assert young == 0  # which names nothing
     assert not gains[1].any()  # nothing known is near a peak
     seldom = said_by_wordnet(words, 5, [1, 1000, 1000, 1000, 1000], nouns).to_dense()
     assert seldom[0, 0] < dog and torch.equal(seldom[0, 1:], gains[0, 1:])
+
+
+def test_an_animal_comes_before_its_meat_and_its_fur(tmp_path):
+    (tmp_path / "data.noun").write_text(
+        "00000100 13 n 01 meat 0 000 | flesh that is eaten\n00000200 27 n 01 fur 0 000 | hair that is worn\n"
+        "00000300 05 n 01 bird 0 000 | it flies\n00000400 13 n 01 hen 0 001 @ 00000100 n 0000 | its meat\n"
+        "00000500 05 n 01 hen 0 001 @ 00000300 n 0000 | it lays eggs\n"
+        "00000600 27 n 01 mink 0 001 @ 00000200 n 0000 | fur\n00000700 13 n 01 mink 0 001 @ 00000100 n 0000 | a dish\n"
+    )
+    (tmp_path / "index.noun").write_text("hen n 2 1 @ 2 0 00000400 00000500\nmink n 2 1 @ 2 0 00000600 00000700\n")
+    nouns = Nouns(tmp_path)
+    assert [word for word, _, _ in nouns.meanings("hen")] == ["bird"]
+    assert [word for word, _, _ in nouns.meanings("mink")] == ["meat"]  # no animal: a thing, no substance

@@ -109,14 +109,15 @@ def neighbours(vectors: Tensor, known: int, says: Tensor, extra: Tensor | None =
 def said_by_wordnet(words: list[str], known: int, counts: list[int], nouns: Nouns) -> Tensor:
     """What WordNet adds to the nearness of unseen words to known ones: (V - known, known) sparse.
 
-    A synonym has `SAME`, a wider word less for each step, a word of the explanation `GLOSS`; what captions say often is
-    known better and has more.
+    A synonym has `SAME`, a wider word less for each step, a word of the explanation that names a thing `GLOSS` (a calf
+    is no "young"); what captions say often is known better and has more.
     """
+    naming = load_kinds().naming
     places = {word: i for i, word in enumerate(words[:known])}
     gains: dict[tuple[int, int], float] = {}
     for row, word in enumerate(words[known:]):
         near = [(other, SAME - STEP * steps - SENSE * sense) for other, sense, steps in nouns.meanings(word)]
-        near += [(other, GLOSS - SENSE * sense) for other, sense in nouns.explained(word)]
+        near += [(other, GLOSS - SENSE * sense) for other, sense in nouns.explained(word) if other in naming]
         for other, gain in near:
             if other in places:
                 place = places[other]

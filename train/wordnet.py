@@ -17,6 +17,8 @@ SENSES = 2  # of a word that count, the commonest first
 # Lexicographer files of what a photograph can show: animals, artefacts, body, food, groups, places, natural objects,
 # people, phenomena, plants, substances (lexnames(5WN)). A peak is a mountain here, no extremum.
 SEEN = {5, 6, 8, 13, 14, 15, 17, 18, 19, 20, 27}
+# What is eaten or made of a thing bears its name, and WordNet may list it first: chicken is meat, raccoon is fur.
+ANIMALS, FOOD, SUBSTANCES = 5, 13, 27
 STEPS = 3  # from a word to what it is a kind of, at most
 
 
@@ -33,6 +35,7 @@ class Nouns:
         self.senses = dict(_senses(line) for line in index if not line.startswith(" "))  # lemma -> synsets
         synsets = [_synset(line) for line in data if not line.startswith(" ") and int(line[9:11]) in SEEN]
         self.lemmas = {synset.number: synset.lemmas for synset in synsets}
+        self.files = {synset.number: synset.file for synset in synsets}
         self.wider = {synset.number: synset.wider for synset in synsets}
         self.glosses = {synset.number: synset.gloss for synset in synsets}
 
@@ -57,14 +60,20 @@ class Nouns:
             yield from ((other, sense) for other in self.glosses[number] if other != word)
 
     def seen(self, word: str) -> list[int]:
-        """The synsets of a word's commonest senses that a photograph can show."""
-        return [number for number in self.senses.get(word, []) if number in self.lemmas][:SENSES]
+        """A word's commonest synsets that a photograph can show, an animal rather than its meat and fur."""
+        found = [number for number in self.senses.get(word, []) if number in self.lemmas]
+        files = {self.files[number] for number in found}
+        later = {SUBSTANCES, FOOD} if ANIMALS in files else {SUBSTANCES}
+        best = [number for number in found if self.files[number] not in later]
+        return (best or found)[:SENSES]
 
 
 class Synset(NamedTuple):
-    """A line of data.noun: its number, its names, the synsets that are wider, and the words that explain it."""
+    """A line of data.noun: its number, its lexicographer file, its names, the synsets that are wider, and the words
+    that explain it."""
 
     number: int
+    file: int
     lemmas: list[str]
     wider: list[int]
     gloss: list[str]
@@ -84,4 +93,4 @@ def _synset(line: str) -> Synset:
     lemmas = [lemma.lower() for lemma in fields[4 : 4 + 2 * words : 2]]
     pointers = fields[5 + 2 * words :]
     wider = [int(number) for symbol, number in zip(pointers[::4], pointers[1::4], strict=False) if symbol[0] == "@"]
-    return Synset(int(fields[0]), lemmas, wider, re.findall(r"[a-z]+", gloss.partition('"')[0].lower()))
+    return Synset(int(fields[0]), int(fields[1]), lemmas, wider, re.findall(r"[a-z]+", gloss.partition('"')[0].lower()))
