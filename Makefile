@@ -53,10 +53,11 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.app
 	$(PIP) -r requirements-dev.txt
 	@touch $@
 
-# The browser and the emoji font that some tests need: fetched where this user may install Debian packages.
+# The browser, strace and the emoji font that some tests need: fetched where this user may install Debian packages.
 system:
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v strace >/dev/null || missing="$$missing strace"; \
 	test -e $(EMOJI_FONT) || missing="$$missing fonts-noto-color-emoji"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
 		echo "Installing$$missing"; \

@@ -26,13 +26,13 @@ NEIGHBOURS = 10  # of a cell in the graph of spectral clustering
 class PseudoMasker:
     """A feature source and K-Means. Holds no state between calls, so threads may share one."""
 
-    def __init__(self, features="auto", facet: str | None = None, device="auto"):
+    def __init__(self, features="auto", facet: str | None = None, device="auto", fetch: bool = True):
         """The arguments of `sseg.features.source`; device "auto" is cuda, else mps, else cpu.
 
         Raises SSegError for an unknown source, facet or device.
         """
         self.device = devices.pick(device)
-        self.source = sources.source(features, facet, self.device)
+        self.source = sources.source(features, facet, self.device, fetch)
         self.name, self.label = self.source.name, self.source.label
         self.note = self.source.note  # one sentence if "auto" chose the source: which, and why
         self.facet = facet or self.source.facets[0]

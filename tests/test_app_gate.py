@@ -1,21 +1,17 @@
 """Under which names the page answers, and what it tells browsers: raw requests to started pages."""
 
 import http.client
-import os
 import re
 import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from sseg.app import main
+from tests.started import app as started_app
 
-ROOT = Path(__file__).resolve().parents[1]
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
 
 
@@ -42,30 +38,13 @@ def test_a_request_of_another_shape_is_one_sentence(address, place, body, kind):
     assert answer.status_code == 422 and answer.json()["error"].startswith("This is no request that the page takes")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def started(loaded):
-    """Starts the command itself, in a process of its own: `started(*options, **environment)` -> its address."""
-    running = []
-
-    def start(*options, **environment):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        command = [sys.executable, "app.py", "--weights", str(loaded[1].folder), "--port", str(port), *options]
-        running.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | environment))
-        for _ in range(600):
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/gradio_api/app_id", timeout=5)
-                return f"http://127.0.0.1:{port}/"
-            except httpx.TransportError:
-                assert running[-1].poll() is None
-                time.sleep(0.2)
-        raise TimeoutError
-
-    yield start
-    for one in running:
-        one.terminate()
-        one.wait(30)
+    """Starts the command itself: `started(*options, **environment)` -> its address."""
+    with ExitStack() as running:
+        yield lambda *options, **environment: running.enter_context(
+            started_app("--weights", str(loaded[1].folder), *options, **environment)
+        )
 
 
 OWN = ["localhost", "127.0.0.1", "[::1]", "localhost:7860", "127.0.0.1:1", "[::1]:7860", "LocalHost", "localhost."]

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 
+from sseg.app import starting
 from sseg.errors import SSegError
 
 
@@ -20,20 +21,17 @@ def main(argv=None) -> int:
     arguments = parser.parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
-        from sseg import checkpoint  # late: `--help` and a wrong option answer at once
+        starting.keep_files_apart()
+        from sseg import checkpoint  # late: `--help` and a wrong option answer at once, and gradio looks where files go
         from sseg.app import weights
         from sseg.app.build import build, options
 
         wanted = options(arguments.host, arguments.port, arguments.allowed_host)
         name = checkpoint.default() if arguments.weights is None else arguments.weights
         segmenter, live = weights.load(name)
+        starting.check_place(arguments.host, arguments.port)
         build(segmenter, live).launch(**wanted)
     except SSegError as error:
         print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
-        if "empty port" not in str(error):
-            raise
-        print(f"Port {arguments.port} is taken: stop what uses it, or choose another with --port.", file=sys.stderr)
         return 2
     return 0

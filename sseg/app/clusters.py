@@ -28,6 +28,7 @@ from sseg.pseudo_masker import PseudoMasker, check
 LEAST_K, MOST_K = 2, 24
 START_K, START_RESOLUTION = 8, 448
 RESOLUTIONS = (224, 336, 448, 672)
+DINO_SIZE = "86 MB"  # of its weights
 HELD_BYTES = 256 << 20  # features kept in memory
 HELD_MASKS = 64  # divisions kept of one picture's features
 
@@ -77,13 +78,13 @@ class Held:
 
 
 class Clusters:
-    """Features and divisions behind the tab. Weights come through `fetch`; what runs a network goes through `submit`,
+    """Features and divisions behind the tab. Weights are read in `fetching`; what runs a network goes through `submit`,
     the rest through `quick`."""
 
     def __init__(self, service: Service):
         self.submit = service.submit
         self._quick = ThreadPoolExecutor(1, "clusters")
-        self._fetching = ThreadPoolExecutor(2, "weights")
+        self.fetching = ThreadPoolExecutor(2, "weights")
         self._held = Recent(lambda held: sum(one.nbytes for one in held) <= HELD_BYTES)
         self._maskers = {}  # source and facet -> PseudoMasker, as many as the menu has
         self._shown = Recent(lambda shown: len(shown) <= 4 * HELD_MASKS)  # key -> key of its features, settings
@@ -97,7 +98,7 @@ class Clusters:
         """Generator for `running.Run` `this`: `work(path, settings, *args, at_stage)` where it disturbs nobody."""
         held = path and self._held.find(self.key(path, settings))
         if path and not held:
-            yield from this.job(self._fetching.submit, self.fetch, settings)
+            yield from this.job(self.fetching.submit, self.fetch, settings)
         light = held and settings.method == "kmeans"
         return (yield from this.job(self.quick if light else self.submit, work, path, settings, *args))
 
@@ -131,13 +132,21 @@ class Clusters:
         return held
 
     def fetch(self, settings, at_stage=lambda stage: None) -> PseudoMasker:
-        """The feature source, with its weights; kept in memory."""
+        """The feature source, with its weights, which have to be on this machine; kept in memory."""
         which = (settings.features, settings.facet)
         if which not in self._maskers:
             at_stage(f"Loading the features “{settings.features}”")
-            masker = PseudoMasker(*which)
+            masker = PseudoMasker(*which, fetch=False)
             self._maskers[which] = self._maskers[settings.features, masker.facet] = masker
         return self._maskers[which]
+
+    def fetch_dino(self, at_stage):
+        """Fetch DINO from the Hub, because somebody asked for it; from then on it is the best that can be had."""
+        at_stage(f"Fetching {DINO_SIZE} from the Hugging Face Hub")
+        masker = PseudoMasker("dino")
+        self._taken = {asked: taken for asked, taken in self._taken.copy().items() if asked[0] != "auto"}
+        self._maskers = {asked: one for asked, one in self._maskers.copy().items() if asked[0] != "auto"}
+        self._maskers["dino", None] = self._maskers["dino", masker.facet] = masker
 
     def divide(self, held: Held, settings: Settings):
         """The pseudo-masks of held features; the same question is answered from memory."""

@@ -6,7 +6,16 @@ import gradio as gr
 
 from sseg import features
 from sseg.app import closer, examples, failures, pictures
-from sseg.app.clusters import LEAST_K, MOST_K, RESOLUTIONS, START_K, START_RESOLUTION, Clusters, Settings
+from sseg.app.clusters import (
+    DINO_SIZE,
+    LEAST_K,
+    MOST_K,
+    RESOLUTIONS,
+    START_K,
+    START_RESOLUTION,
+    Clusters,
+    Settings,
+)
 from sseg.app.running import watched
 from sseg.app.service import Service
 from sseg.app.studies import Studies
@@ -44,8 +53,10 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
     runs = [gr.on(moved, fresh, [*question, last], outputs, trigger_mode="always_last", **PRIVATE)]
     then_run(thumbs.choose(_chosen(shown), None, picture, **PRIVATE))
     then_run(controls.best.click(_best_k(studies), question, [viewer, controls.k], **PRIVATE))
+    then_run(controls.dino.click(_fetch_dino(clusters), None, [viewer, controls.source, controls.dino], **PRIVATE))
     then_run(parts[0].choose(_chosen_k, None, controls.k, **PRIVATE))
 
+    tab.select(lambda: gr.update(visible=not features.at_hand()), None, controls.dino, **PRIVATE)
     taken = gr.State("")
     opened = tab.select(_take_over, [other_picture, picture, taken], [picture, taken], **PRIVATE)
     runs.append(opened.then(fresh, [*question, last], outputs, **PRIVATE))
@@ -87,6 +98,7 @@ def _controls() -> SimpleNamespace:
     with gr.Row(elem_classes="sseg-presets"):
         best = gr.Button("K by silhouette", size="sm")
     source = gr.Dropdown(closer.menu(features.names()), value="auto", label="Features", info=ABOUT_FEATURES)
+    dino = gr.Button(f"Fetch DINO, {DINO_SIZE}", size="sm", visible=False)  # until it is known whether it is here
     with gr.Accordion("Resolution, facet, seed, method", open=False):
         with gr.Row():
             resolution = gr.Dropdown(list(RESOLUTIONS), value=START_RESOLUTION, label="Resolution", min_width=200,
@@ -95,7 +107,8 @@ def _controls() -> SimpleNamespace:
             facet = gr.Dropdown(facets, value=None, label="Facet", min_width=200, info="Kind of features.")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=200, info="Where K-Means begins.")
             method = gr.Dropdown(METHODS, value="kmeans", label="Method", min_width=200, info="How to divide.")
-    return SimpleNamespace(k=k, best=best, source=source, resolution=resolution, facet=facet, seed=seed, method=method)
+    return SimpleNamespace(k=k, best=best, source=source, dino=dino, resolution=resolution, facet=facet, seed=seed,
+                           method=method)  # fmt: skip
 
 
 def _runner(clusters):
@@ -171,6 +184,19 @@ def _best_k(studies):
         yield from watched(body, outputs=2)
 
     return best
+
+
+def _fetch_dino(clusters):
+    """Nothing is fetched but here, when somebody presses the button."""
+
+    def fetch():
+        def body(this):
+            yield from this.job(clusters.fetching.submit, clusters.fetch_dino)
+            yield gr.update(stage=""), "dino", gr.update(visible=False)
+
+        yield from watched(body, outputs=3)
+
+    return fetch
 
 
 def _add_api(clusters, studies, picture, viewer, last, against):

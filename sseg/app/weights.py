@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sseg
 from sseg import checkpoint
+from sseg.errors import SSegError
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 LONGEST_CARD = 100_000  # characters; what comes after them is not shown
@@ -28,8 +29,11 @@ class Weights:
 
 
 def load(name: str):
-    """Segmenter and `Weights`; the Hub, if it is needed, is asked once. SSegError as in `sseg.load`."""
+    """Segmenter and `Weights`; the Hub, if it is needed, is asked once. SSegError as in `sseg.load`, and for S-Seg+."""
     weights = find(name)
+    if checkpoint.kind_of(weights.folder) == checkpoint.PLUS:
+        raise SSegError(f'"{name}" is S-Seg+, which knows its own categories alone, and the page asks for free words: '
+                        "start it with other weights, and find the bundled S-Seg+ on the tab Compare.")  # fmt: skip
     segmenter = sseg.load(weights.folder)
     segmenter.name = weights.name
     return segmenter, weights

@@ -8,10 +8,10 @@ from sseg.features.mini import MiniFeatures
 from sseg.features.own import OwnFeatures
 from sseg.features.pixels import PixelFeatures
 from sseg.features.textons import TextonFeatures
-from sseg.features.vit import DINO_LABEL, ViTFeatures
+from sseg.features.vit import DINO_LABEL, ViTFeatures, at_hand
 from sseg.hub import HubError
 
-__all__ = ["FeatureSource", "cell_means", "names", "positions", "source"]
+__all__ = ["FeatureSource", "at_hand", "cell_means", "names", "positions", "source"]
 
 PATIENCE = 3.0  # seconds for the Hub to say whether it has DINO, before "auto" takes something else
 
@@ -19,7 +19,7 @@ _LABELS = {"auto": "the best that can be had: DINO, else mini", "dino": DINO_LAB
 _KINDS = {kind.name: kind for kind in (EncoderFeatures, MiniFeatures, OwnFeatures, PixelFeatures, TextonFeatures)}
 
 
-def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
+def source(name: str, facet: str | None = None, device="cpu", fetch: bool = True) -> FeatureSource:
     """The feature source of that name; with a network, it may be downloaded first.
 
     Args:
@@ -30,13 +30,14 @@ def source(name: str, facet: str | None = None, device="cpu") -> FeatureSource:
             (colour and position), or a ViT by its name in timm, such as "vit_small_patch14_dinov2.lvd142m".
         facet: one of the source's `facets`; None is its first.
         device: where a source with a network runs.
+        fetch: whether a ViT's weights may be fetched from the Hub; False: those in the cache have to do.
     Raises:
         SSegError: there is no such source, it has no such facet, or its weights cannot be had or are damaged.
     """
     of_type(name, str, "A feature source is named by a text")
     if facet is not None:
         of_type(facet, str, "A facet is named by a text")
-    made = _make(name, facet, device)
+    made = _make(name, facet, device, fetch)
     check_facet(made, facet)
     return made
 
@@ -46,10 +47,10 @@ def names() -> list[tuple[str, str]]:
     return [(name, _LABELS.get(name) or _KINDS[name].label) for name in NAMES]
 
 
-def _make(name, facet, device):
+def _make(name, facet, device, fetch):
     kind, _, weights = name.partition(":")
     if name == "auto":
-        return _best(facet, device)
+        return _best(facet, device, fetch)
     if name == "encoder":
         return EncoderFeatures(facet, device)
     if name == "mini":
@@ -58,22 +59,22 @@ def _make(name, facet, device):
         return OwnFeatures(weights if ":" in name else None, device)
     if name in _KINDS:
         return _KINDS[name]()
-    return ViTFeatures(name, facet, device)
+    return ViTFeatures(name, facet, device, fetch=fetch)
 
 
-def _best(facet, device):
+def _best(facet, device, fetch):
     try:
-        made = ViTFeatures("dino", facet, device, PATIENCE)
+        made = ViTFeatures("dino", facet, device, PATIENCE, fetch)
         made.note = "dino was taken: its weights are here."
         return made
     except SSegError as error:
         if not isinstance(error.__cause__, HubError):
             raise
-        lacking = error.__cause__
+        why = f"dino could not be fetched ({error.__cause__})" if fetch else "dino is not on this machine"
     try:
         made = MiniFeatures(device)
-        made.note = f"mini was taken, since the weights of dino could not be fetched: {lacking}."
+        made.note = f"mini was taken, since {why}."
     except SSegError:
         made = PixelFeatures()
-        made.note = f"pixels was taken, since dino could not be fetched ({lacking}) and mini is not bundled."
+        made.note = f"pixels was taken, since {why} and mini is not bundled."
     return made

@@ -28,13 +28,15 @@ class ViTFeatures(FeatureSource):
 
     facets = ("tokens", "keys")
 
-    def __init__(self, name: str = "dino", facet: str | None = None, device="cpu", patience: float | None = None):
+    def __init__(self, name: str = "dino", facet: str | None = None, device="cpu", patience: float | None = None,
+                 fetch: bool = True):  # fmt: skip
         """Weights come from timm's repository on the Hub, or from the local cache without a look at the network.
 
         Args:
             name: "dino", or a model of timm with its tag, as "vit_small_patch14_dinov2.lvd142m".
             facet: one of `facets`; None is the first.
             patience: seconds within which the Hub has to say that it has the weights; None: as `hub.snapshot`.
+            fetch: whether weights that are not in the cache may be fetched at all.
 
         Raises:
             SSegError: no such model, not a plain ViT, no such facet, or weights that are damaged or cannot be had; the
@@ -49,7 +51,7 @@ class ViTFeatures(FeatureSource):
             self.facets = ("tokens",)
         check_facet(self, facet)
         self.facet = facet or "tokens"
-        self.model = _load(model_name, _weights(model_name, repo, revision, patience)).to(device)
+        self.model = _load(model_name, _weights(model_name, repo, revision, patience, fetch)).to(device)
         self.stride = self.model.patch_embed.patch_size[0]
         self._seen = threading.local()  # the keys of the forward pass that a thread is in
         if self.facet == "keys":
@@ -124,9 +126,17 @@ def _key_norm(model):
     return getattr(getattr(model.blocks[-1], "attn", None), "k_norm", None)
 
 
-def _weights(name, repo, revision, patience):
+def at_hand(name: str = DINO) -> bool:
+    """Whether the weights of that model of timm are in the local cache; the network is not looked at."""
+    return hub.cached(*_repository(name), WEIGHTS) is not None
+
+
+def _weights(name, repo, revision, patience, fetch):
     if found := hub.cached(repo, revision, WEIGHTS):
         return found
+    if not fetch:
+        sentence = f"The weights of {name!r} are not on this machine: fetch them, or choose the features mini."
+        raise SSegError(sentence) from hub.HubError("nothing was to be fetched")
     try:
         if patience is not None:
             hub.ask(repo, revision, WEIGHTS, patience)
