@@ -5,7 +5,7 @@ import torch
 
 from sseg.errors import SSegError
 from train import assignment
-from train.assignment import Names, Regions, assign, assignment_loss, balance, divide, from_captions
+from train.assignment import Names, Regions, assign, assignment_loss, balance, called, divide, from_captions
 
 CAPTIONS = [["A man on the grass.", "someone in a shirt"], ["a dog, a cat"], ["grass and sky"], ["a woman's dog"]]
 
@@ -99,6 +99,47 @@ def test_each_thing_keeps_a_least_share(world):
     shares = divide(nowhere, regions, labels, THINGS).float()
     mass = (shares[..., :2] * regions.area[..., None].float()).sum(1)[labels.bool()]
     assert (mass > 0.002).all() and (shares[..., 2] > 0.5).all()  # sharpened: a little, not the picture
+
+
+class Classifier:
+    """The wider names of an encoder's classifier whose classes are the regions' first two features."""
+
+    wider = ["dog", "person"]
+    table = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+
+    def __call__(self, features):
+        return torch.cat([features[:, :2], 1 - features[:, :2].sum(1, keepdim=True)], 1)
+
+
+def test_what_the_encoder_calls_a_region_decides_where_the_classifier_does_not(world):
+    regions, labels, _ = world
+    features = torch.tensor([[[0.0, 0.9], [0.1, 0.0], [0.8, 0.1]]])
+    found = called(features, ["person", "sky", "dog"], Classifier())
+    assert torch.allclose(found.float(), torch.tensor([[[0.9, 1, 0.0], [0.0, 1, 0.1], [0.1, 1, 0.8]]]), atol=1e-3)
+
+    alike = torch.nn.Linear(12, 3).requires_grad_(False)
+    alike.weight.zero_()
+    alike.bias.zero_()
+    tags = torch.full((400, 6, 2), 0.01)
+    tags[:, 4] = 0.8
+    even = divide(alike, regions, labels, THINGS)
+    told = divide(alike, regions._replace(called=tags.half()), labels, THINGS)
+    thing = labels.sum(1) > 0
+    assert (even[thing][..., :2].sum(2).argmax(1) != 4).all()  # it touches the border more than others
+    assert (told[thing][..., :2].sum(2).argmax(1) == 4).all()
+    assert torch.equal(told[~thing], even[~thing])
+
+
+def test_surroundings_keep_a_least_share(world):
+    """Even where the classifier finds the thing everywhere: the regions that are least like it go to the rest."""
+    regions, labels, _ = world
+    everywhere = torch.nn.Linear(12, 3).requires_grad_(False)
+    everywhere.weight.zero_()
+    everywhere.weight[:2, 0] = -0.5  # the thing's own regions have less of the first feature
+    everywhere.bias.copy_(torch.tensor([6.0, 6.0, -6.0]))
+    shares = divide(everywhere, regions, labels, THINGS).float()[labels.sum(1) == 1]
+    rest = shares[..., 2]
+    assert rest[:, 2:].mean() > 0.5 > rest[:, :2].mean() and (rest.mean(1) > 0.5).all()
 
 
 def test_small_groups_weigh_more_by_the_root():

@@ -7,7 +7,8 @@ taught in rounds (expectation-maximisation, as for image labels Papandreou et al
 
 1. From captions: what a photograph's captions name has to be the answer of some of its regions (`from_captions`).
 2. Its regions are divided among what its captions name and a rest, the surroundings that nobody named; each thing keeps
-   a least share, and things away from the border are likelier (`divide`).
+   a least share, so do all surroundings together, things away from the border are likelier, and what the encoder's own
+   classifier calls a region counts: of a photograph's regions, the one that it calls a jersey is the person (`divide`).
 3. The classifier learns these divisions, all names competing (`from_shares`); back to 2.
 
 What is wrong of a division differs from photograph to photograph, and a linear classifier cannot learn it by heart. The
@@ -26,13 +27,16 @@ from torch import Tensor, nn
 from sseg.errors import SSegError
 from sseg.surroundings import BACKGROUND
 from train.data.kinds import Kinds, load_kinds
+from train.tags import Tagger
 
-SEEN_IN = 40  # photographs that a name has to be said of
+SEEN_IN = 15  # photographs that a name has to be said of
 ROUNDS = 3  # of steps 2 and 3
 STEPS, BATCH, RATE = 500, 256, 3e-3  # of the classifier, each time
-LEAST = 0.06  # of a photograph's area that each of its things keeps
-RAISES = 4  # times that what has less is raised
+LEAST = 0.2  # of a photograph's area that each of its things keeps
+AROUND = 0.6  # of it that its surroundings keep: without, cats come with all the sofas and carpets they lie on
+RAISES = 6  # times that what has less is raised
 AWAY = 1.0  # a region with s times the border of chance counts (1 + s)^-AWAY for things
+UNSURE = 1e-3  # added to the probabilities of the encoder's classifier
 SHARPEN = 2.0  # power of the shares before they are labels
 DIVIDED = 1024  # photographs that are divided at once
 _WORD = re.compile(r"[a-z]+")
@@ -105,17 +109,35 @@ def said(captions: list[str]) -> set[str]:
 
 
 class Regions(NamedTuple):
-    """Regions of all photographs: `features` (M, N, D) standardised when read, `area` and `border` (M, N) of each."""
+    """Regions of all photographs: `features` (M, N, D) standardised when read, `area` and `border` (M, N) of each.
+
+    called: (M, N, C) in 0..1, how much the encoder's classifier calls a region by each group (`called`); None: unasked.
+    """
 
     features: Tensor  # half precision; a memory map may stand behind it
     area: Tensor
     border: Tensor
     mean: Tensor  # (D,) of features
     std: Tensor
+    called: Tensor | None = None
 
     def read(self, rows: Tensor) -> Tensor:
         """Features of some photographs: (B, N, D) float32, of unit deviation."""
         return (self.features[rows].float() - self.mean) / self.std
+
+
+@torch.no_grad()
+def called(features: Tensor, groups: list[str], tagger: Tagger) -> Tensor:
+    """What the encoder's classifier calls regions: features (M, N, D) -> (M, N, C) float16 in 0..1, 1 for all regions
+    where a group is none of its wider names."""
+    columns = [tagger.wider.index(group) if group in tagger.wider else -1 for group in groups]
+    table = torch.cat([tagger.table, torch.zeros_like(tagger.table[:, :1])], 1)[:, columns]  # (1000, C)
+    foreign = torch.tensor(columns, device=table.device) < 0
+    parts = []
+    for part in features.split(DIVIDED):
+        found = tagger(part.flatten(0, 1).float().to(table.device)) @ table
+        parts.append(found.masked_fill(foreign, 1.0).view(*part.shape[:2], -1).half().cpu())
+    return torch.cat(parts)
 
 
 def assign(regions: Regions, labels: Tensor, things: Tensor, seed: int) -> Tensor:
@@ -193,20 +215,27 @@ def divide(classifier: nn.Linear, regions: Regions, labels: Tensor, things: Tens
     parts = []
     for rows in torch.arange(len(labels)).split(DIVIDED):
         likely, present = classifier(regions.read(rows)).softmax(2), labels[rows][:, None]
+        area = regions.area[rows].float()
         rest = likely[..., -1:] + (likely[..., :-1] * (~things * (1 - present))).sum(2, keepdim=True)
         away = (1 + regions.border[rows].float()[..., None]) ** -AWAY
         shares = likely[..., :-1] * present * torch.where(things, away, 1.0)
-        parts.append(_with_least(torch.cat([shares, rest], 2), regions.area[rows].float(), things).half())
+        if regions.called is not None:
+            called = regions.called[rows].float() + UNSURE  # against the photograph's mean
+            shares = shares * called / ((called * area[..., None]).sum(1, keepdim=True) / area.sum(1)[:, None, None])
+        parts.append(_with_least(torch.cat([shares, rest], 2), area, things).half())
     return torch.cat(parts)
 
 
 def _with_least(shares: Tensor, area: Tensor, things: Tensor) -> Tensor:
-    """Shares (B, N, C + 1) that sum to 1, in which each thing has `LEAST` of the area (B, N), sharpened."""
+    """Shares (B, N, C + 1) that sum to 1, in which each thing has `LEAST` of the area (B, N) and all surroundings have
+    `AROUND` of it, sharpened."""
     raised = torch.cat([things, things.new_zeros(1)])
     shares = F.normalize(shares, p=1, dim=2)
     for _ in range(RAISES):
-        mass = (shares * area[..., None]).sum(1, keepdim=True)
-        shares = F.normalize(shares * torch.where(raised, (LEAST / mass.clamp(min=1e-6)).clamp(min=1), 1.0), p=1, dim=2)
+        mass = (shares * area[..., None]).sum(1, keepdim=True)  # (B, 1, C + 1)
+        around = (mass * ~raised).sum(2, keepdim=True)
+        missing = torch.where(raised, LEAST / mass.clamp(min=1e-6), AROUND / around.clamp(min=1e-6))
+        shares = F.normalize(shares * missing.clamp(min=1), p=1, dim=2)
     return F.normalize(shares**SHARPEN, p=1, dim=2)
 
 

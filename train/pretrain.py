@@ -257,7 +257,8 @@ class Run:
         self.model.train()
         if self.recipe["loss"].get("assignment"):
             model, assigned = self.model, self.out / "assigned.npy"
-            self.group_weight = self.pairs.assign(model.feature_mean, model.feature_std, assigned).to(self.device)
+            weight = self.pairs.assign(model.feature_mean, model.feature_std, self.tagger, assigned)
+            self.group_weight = weight.to(self.device)
 
     def pseudo_masks(self, pictures, seed: int, batch: int, stage: dict) -> torch.Tensor:
         """Pseudo-masks of the batch at the masks' resolution: ids (B, h, w) int64."""

@@ -30,11 +30,12 @@ from torch import Tensor, nn
 from sseg import images
 from sseg.errors import SSegError
 from sseg.map_clusters import cluster
-from train.assignment import Names, Regions, assign, balance
+from train.assignment import Names, Regions, assign, balance, called
 from train.data.held_out import without
 from train.data.kinds import load_kinds
 from train.data.shards import Sample, data_path, list_samples, vocabulary_of
 from train.ground import measure
+from train.tags import Tagger
 
 AREA = (0.3, 0.9)  # share of the photograph that a view shows, but for view 0
 STRETCH = 0.3  # a view's logarithm of width / height, against the photograph's, is at most this
@@ -276,14 +277,16 @@ class MapPairs:
         if self.features.shape != size:
             raise SSegError(f"{path} holds features of other masks: take it away, and it is made anew.")
 
-    def assign(self, mean: Tensor, std: Tensor, path: Path) -> Tensor:
+    def assign(self, mean: Tensor, std: Tensor, tagger: Tagger | None, path: Path) -> Tensor:
         """Divide the kept regions among what captions name (`train.assignment`), which lies in `path` (.npy) from then
-        on; returns the weight of each group (C + 1,). mean, std: (D,) of features."""
+        on; returns the weight of each group (C + 1,). mean, std: (D,) of features; tagger: the encoder's classifier,
+        whose word counts as well."""
         self.names = Names.of(self.captions)
         self.named = [self.names.named(texts) for texts in self.captions]
         kept = torch.from_numpy(np.load(self.features.filename, mmap_mode="c")).flatten(0, 1)  # (V * M, N, D + 2)
         if not path.is_file():
-            regions = Regions(kept[..., :-2], kept[..., -2], kept[..., -1], mean.cpu(), std.cpu())
+            tags = called(kept[..., :-2], self.names.groups, tagger) if tagger else None
+            regions = Regions(kept[..., :-2], kept[..., -2], kept[..., -1], mean.cpu(), std.cpu(), tags)
             labels = self.names.labels(self.named).repeat(self.kept.views, 1)
             shares = assign(regions, labels, self.names.things, self.seed)
             part = path.with_suffix(".part.npy")
