@@ -42,6 +42,8 @@ def test_members_are_what_is_said_and_the_groups_own_name(names):
     assert by_group["dog"] == set() and {"background", "sky", "water"} <= by_group["rest"]
     assert not by_group["rest"] & {"grass", "man", "dog"}
     assert not (members.sum(1) > 1).any()  # no word stands for two groups
+    seldom = names.members([names.named(["a lion on the grass"])])[0, -1]
+    assert seldom[names.words.index("lion")] and not members[:, -1, names.words.index("lion")].any()
 
 
 @pytest.fixture
@@ -115,19 +117,32 @@ def test_what_the_encoder_calls_a_region_decides_where_the_classifier_does_not(w
     regions, labels, _ = world
     features = torch.tensor([[[0.0, 0.9], [0.1, 0.0], [0.8, 0.1]]])
     found = called(features, ["person", "sky", "dog"], Classifier())
-    assert torch.allclose(found.float(), torch.tensor([[[0.9, 1, 0.0], [0.0, 1, 0.1], [0.1, 1, 0.8]]]), atol=1e-3)
+    expected = [[0.9, 1, 0.0, 0.9], [0.0, 1, 0.1, 0.9], [0.1, 1, 0.8, 0.8]]  # the last: its best class
+    assert torch.allclose(found.float(), torch.tensor([expected]), atol=1e-3)
 
     alike = torch.nn.Linear(12, 3).requires_grad_(False)
     alike.weight.zero_()
     alike.bias.zero_()
-    tags = torch.full((400, 6, 2), 0.01)
-    tags[:, 4] = 0.8
+    tags = torch.full((400, 6, 3), 0.01)
+    tags[:, 4, :2] = 0.8
+    tags[..., 2] = 0.0
     even = divide(alike, regions, labels, THINGS)
     told = divide(alike, regions._replace(called=tags.half()), labels, THINGS)
     thing = labels.sum(1) > 0
     assert (even[thing][..., :2].sum(2).argmax(1) != 4).all()  # it touches the border more than others
     assert (told[thing][..., :2].sum(2).argmax(1) == 4).all()
     assert torch.equal(told[~thing], even[~thing])
+
+
+def test_what_the_encoder_is_sure_of_is_not_taught_to_be_surroundings(world):
+    regions, labels, _ = world
+    tags = torch.full((400, 6, 3), 0.5)
+    tags[..., 2] = torch.tensor([0.0, 0.9, 0.0, 0.0, 0.0, 0.0])
+    classifier = from_captions(regions, labels, 0)
+    shares = divide(classifier, regions._replace(called=tags.half()), labels, THINGS).float()
+    without = divide(classifier, regions, labels, THINGS).float()
+    assert torch.allclose(shares[:, 1, 2], 0.1 * without[:, 1, 2], atol=2e-3)
+    assert torch.allclose(shares[..., :2], without[..., :2], atol=2e-3)
 
 
 def test_surroundings_keep_a_least_share(world):

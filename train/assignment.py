@@ -89,7 +89,8 @@ class Names(NamedTuple):
     def members(self, named: list[list[int]]) -> Tensor:
         """The words that each group may be called by in each photograph, those of the rest last: (B, C + 1, V) bool.
 
-        What is said of it, and the group's own name; the rest is the background and all surroundings that nobody named.
+        What is said of it, and the group's own name; the rest is the background, all surroundings that nobody named,
+        and what is said, but of too few photographs to be a group.
         """
         groups, kinds = torch.tensor(self.group_of), load_kinds()
         belongs = F.one_hot(groups + 1, len(self.groups) + 1)[:, 1:].T.bool()  # (C, V)
@@ -100,7 +101,8 @@ class Names(NamedTuple):
         present = (spoken[:, None] & belongs).any(2, keepdim=True)  # (B, C, 1)
         members = belongs & (spoken[:, None] | own) & present
         around = torch.tensor([word == BACKGROUND or word in kinds.surroundings for word in self.words])
-        return torch.cat([members, (around & ~members.any(1))[:, None]], 1)
+        seldom = spoken & (groups < 0)
+        return torch.cat([members, (around & ~members.any(1) | seldom)[:, None]], 1)
 
 
 def said(captions: list[str]) -> set[str]:
@@ -111,7 +113,8 @@ def said(captions: list[str]) -> set[str]:
 class Regions(NamedTuple):
     """Regions of all photographs: `features` (M, N, D) standardised when read, `area` and `border` (M, N) of each.
 
-    called: (M, N, C) in 0..1, how much the encoder's classifier calls a region by each group (`called`); None: unasked.
+    called: (M, N, C + 1) in 0..1, how much the encoder's classifier calls a region by each group, at the end by
+    anything at all (`called`); None: unasked.
     """
 
     features: Tensor  # half precision; a memory map may stand behind it
@@ -128,20 +131,23 @@ class Regions(NamedTuple):
 
 @torch.no_grad()
 def called(features: Tensor, groups: list[str], tagger: Tagger) -> Tensor:
-    """What the encoder's classifier calls regions: features (M, N, D) -> (M, N, C) float16 in 0..1, 1 for all regions
-    where a group is none of its wider names."""
+    """What the encoder's classifier calls regions: features (M, N, D) -> (M, N, C + 1) float16 in 0..1.
+
+    1 for all regions where a group is none of its wider names; at the end how sure it is of its best class.
+    """
     columns = [tagger.wider.index(group) if group in tagger.wider else -1 for group in groups]
     table = torch.cat([tagger.table, torch.zeros_like(tagger.table[:, :1])], 1)[:, columns]  # (1000, C)
     foreign = torch.tensor(columns, device=table.device) < 0
     parts = []
     for part in features.split(DIVIDED):
-        found = tagger(part.flatten(0, 1).float().to(table.device)) @ table
-        parts.append(found.masked_fill(foreign, 1.0).view(*part.shape[:2], -1).half().cpu())
+        classes = tagger(part.flatten(0, 1).float().to(table.device))  # (B * N, 1000)
+        found = torch.cat([(classes @ table).masked_fill(foreign, 1.0), classes.amax(1, keepdim=True)], 1)
+        parts.append(found.view(*part.shape[:2], -1).half().cpu())
     return torch.cat(parts)
 
 
 def assign(regions: Regions, labels: Tensor, things: Tensor, seed: int) -> Tensor:
-    """The share of each group in each region: (M, N, C + 1) float16, the rest last, summing to 1.
+    """The share of each group in each region: (M, N, C + 1) float16, the rest last (`divide`).
 
     Args:
         labels: (M, C) of 0 and 1, what captions name; things: (C,) bool.
@@ -211,7 +217,11 @@ def _learn(regions: Regions, classes: int, loss, seed: int) -> nn.Linear:
 
 
 def divide(classifier: nn.Linear, regions: Regions, labels: Tensor, things: Tensor) -> Tensor:
-    """Divide the regions of each photograph among what its captions name and the rest: (M, N, C + 1) float16."""
+    """Divide the regions of each photograph among what its captions name and the rest: (M, N, C + 1) float16.
+
+    Shares sum to 1, but for regions that the encoder's classifier is sure of: what nobody named may be a lion, so that
+    they have less of the rest.
+    """
     parts = []
     for rows in torch.arange(len(labels)).split(DIVIDED):
         likely, present = classifier(regions.read(rows)).softmax(2), labels[rows][:, None]
@@ -220,9 +230,12 @@ def divide(classifier: nn.Linear, regions: Regions, labels: Tensor, things: Tens
         away = (1 + regions.border[rows].float()[..., None]) ** -AWAY
         shares = likely[..., :-1] * present * torch.where(things, away, 1.0)
         if regions.called is not None:
-            called = regions.called[rows].float() + UNSURE  # against the photograph's mean
+            called = regions.called[rows, :, :-1].float() + UNSURE  # against the photograph's mean
             shares = shares * called / ((called * area[..., None]).sum(1, keepdim=True) / area.sum(1)[:, None, None])
-        parts.append(_with_least(torch.cat([shares, rest], 2), area, things).half())
+        shares = _with_least(torch.cat([shares, rest], 2), area, things)
+        if regions.called is not None:
+            shares[..., -1] *= 1 - regions.called[rows, :, -1].float()
+        parts.append(shares.half())
     return torch.cat(parts)
 
 
