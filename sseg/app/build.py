@@ -31,6 +31,7 @@ const fill = () => { element.querySelector('article').innerHTML = props.value ||
 watch('value', fill);
 fill();
 """
+SESSIONS = 200  # remembered at once, half a megabyte each; of older ones the last picture and settings are forgotten
 KEPT_SECONDS = 24 * 3600  # uploads and answers on the disk
 
 
@@ -108,6 +109,7 @@ def options(host=None, port=None, allowed_hosts=()) -> dict:
         "theme": theme.theme(),
         "css_paths": theme.CSS_FILES,
         "max_file_size": "64mb",
+        "state_session_capacity": SESSIONS,
         "footer_links": [],
         "run_history": False,
         "ssr_mode": False,

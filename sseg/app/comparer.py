@@ -5,6 +5,7 @@ from gradio.data_classes import FileData, GradioModel
 
 from sseg.app.viewer import Saved, text
 
+_SECTION = '<section class="sv cp" aria-label="Comparison">'
 FILES = {"image": "webp", "mask_a": "png", "mask_b": "png", "corrections": "png"}
 
 
@@ -33,8 +34,8 @@ class CompareViewer(gr.HTML):
         self.stage, self.error = stage, error
         super().__init__(
             value,
-            html_template=f'<section class="sv cp" aria-label="Comparison">{text("compare.html")}</section>',
-            js_on_load="".join(map(text, ("dom.js", "figures.js", "compare.js"))),
+            html_template=text("compare.html", before=_SECTION, after="</section>"),
+            js_on_load=text("dom.js", "figures.js", "compare.js"),
             apply_default_css=False,
             stage=stage,
             error=error,

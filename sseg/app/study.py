@@ -37,7 +37,7 @@ class Study(gr.HTML):
         super().__init__(
             value,
             html_template=text("study.html").replace("FIRST", self.first),
-            js_on_load="".join(map(text, self.scripts)),
+            js_on_load=text(*self.scripts),
             apply_default_css=False,
             stage=stage,
             error=error,

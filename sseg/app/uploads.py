@@ -24,11 +24,21 @@ _META = {"_type": "gradio.FileData"}
 
 
 class Page(gr.Blocks):
-    """Blocks whose events receive no file but those that `own_file` knows."""
+    """Blocks whose events receive no file but those that `own_file` knows, and whose sessions do not grow."""
 
     async def preprocess_data(self, block_fn, inputs, *args, **kw):
         inputs = [_checked(block, value) for block, value in zip(block_fn.inputs, inputs, strict=False)]
         return await super().preprocess_data(block_fn, inputs, *args, **kw)
+
+    async def postprocess_data(self, block_fn, predictions, state):
+        """A change of a property makes the component anew, under the number of the old one. Gradio also files it under
+        its own number when a value follows, and never takes it out."""
+        answer = await super().postprocess_data(block_fn, predictions, state)
+        if state:
+            for kept in (state.blocks_config.blocks, state.config_values):
+                for number in kept.keys() - self.blocks.keys():
+                    del kept[number]
+        return answer
 
 
 def own_file(path) -> str:

@@ -5,6 +5,7 @@ Gradio evaluates templates as JavaScript.
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import gradio as gr
@@ -69,8 +70,11 @@ class Saved:
         return self._path
 
 
-def text(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+@cache
+def text(*names: str, before: str = "", after: str = "") -> str:
+    """Files of this folder as one text. The same object each time: gradio makes a component anew for every session that
+    changes one of its properties, and keeps it."""
+    return before + "".join((HERE / name).read_text(encoding="utf-8") for name in names) + after
 
 
 def column(key, form, width, head="", title="") -> dict:
@@ -101,12 +105,12 @@ class Viewer(gr.HTML):
         self.panel, self.weights, self.live, self.stage, self.error = panel, weights, live, stage, error
         # in the script, because a page that is told of a change before it shows the component forgets the properties
         setup = {"panel": panel, "controls": self.controls, "columns": self.columns, "thing": self.thing}
-        scripts = "".join(map(text, (*SCRIPTS, *self.scripts)))
-        markup = text("viewer.html") + text(self.part)
+        section = f'<section class="sv" aria-label="{self.label_of_section}">'
+        setup = f"const setup = {json.dumps(setup)};\n"
         super().__init__(
             value,
-            html_template=f'<section class="sv" aria-label="{self.label_of_section}">{markup}</section>',
-            js_on_load=f"const setup = {json.dumps(setup)};\n{scripts}\nstart();",
+            html_template=text("viewer.html", self.part, before=section, after="</section>"),
+            js_on_load=text(*SCRIPTS, *self.scripts, before=setup, after="\nstart();"),
             apply_default_css=False,
             weights=weights,
             live=live,
