@@ -9,10 +9,12 @@ from PIL import Image
 
 from sseg.errors import SSegError
 from sseg.paths import visible
+from sseg.stopping import stoppable
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
+@stoppable("Stopped; what was written is kept.")
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 2 after a one-sentence error on stderr."""
     options = _parser().parse_args(arguments)

@@ -1,8 +1,19 @@
-"""Where networks run."""
+"""Where networks run, and on how many threads in a forked process."""
+
+import os
 
 import torch
 
 from sseg.errors import SSegError, shown
+
+
+def _alone() -> None:
+    """The threads that a network runs on stay behind when a process forks; the child would wait for them for ever."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which knows no fork
+    os.register_at_fork(after_in_child=_alone)
 
 
 def pick(name="auto") -> torch.device:

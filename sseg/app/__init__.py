@@ -7,8 +7,10 @@ import sys
 
 from sseg.app import starting
 from sseg.errors import SSegError
+from sseg.stopping import stoppable
 
 
+@stoppable("Stopped.")
 def main(argv=None) -> int:
     """Load weights, serve the page until Ctrl-C. Returns the exit code: 2 after one sentence if it cannot start."""
     parser = argparse.ArgumentParser(prog="app.py", description="Segment pictures by free text in a browser page.")

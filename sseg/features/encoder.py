@@ -79,9 +79,11 @@ def load_trunk(folder: Path) -> tuple[nn.Module, list[float], list[float]]:
         raise SSegError(f"The weights {folder.name} are not bundled in this version: choose the features mini.")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        trunk = build_trunk(config["backbone"]["backbone"])
+        with torch.device("meta"):  # first numbers would be drawn for nothing
+            trunk = build_trunk(config["backbone"]["backbone"])
         with safe_open(folder / "model.safetensors", framework="pt") as file:
-            trunk.load_state_dict({name: file.get_tensor(PREFIX + name) for name in trunk.state_dict()})
+            tensors = {name: file.get_tensor(PREFIX + name).float() for name in trunk.state_dict()}
+        trunk.load_state_dict(tensors, assign=True)
         mean, std = config["pixel_mean"], config["pixel_std"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
         raise SSegError(f'The weights in "{folder}" are damaged, or have no EfficientNet of timm for an encoder: '

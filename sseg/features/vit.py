@@ -152,7 +152,8 @@ def _weights(name, repo, revision, patience, fetch):
 def _load(name, file):
     source = {"file": str(file), "custom_load": False}
     try:
-        model = _plain_vit(name, pretrained=True, pretrained_cfg_overlay=source)
+        with torch.random.fork_rng(devices=[]):  # timm draws numbers, which the weights then replace
+            model = _plain_vit(name, pretrained=True, pretrained_cfg_overlay=source)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise SSegError(f'The weights of {name!r} are damaged: delete "{file}" and try again.') from error
     return model.eval().requires_grad_(False)
