@@ -69,6 +69,8 @@ class SSegConfig(PreTrainedConfig):
         prior: how much of what a phrase fits on average is taken off its logits, 0..1 (`SSegModel.offsets`): words that
             captions say often fit everything a little. Measured on `prior_regions` masks of training pictures.
         handicap: taken off the logits of known words that nobody asked for: what is asked for is likelier to be there.
+        contrast: how much a phrase's scores are measured against the highest that it has in the picture, 0..1
+            (`sseg.inference.contrast`).
         too_close: cosine above which a known word does not compete with an asked phrase: it means the same.
         prompt: how a phrase is put to the text tower.
         combine: how masks and phrases become scores, "soft" or "hard" (see `sseg.inference.mask_weights`).
@@ -112,6 +114,7 @@ class SSegConfig(PreTrainedConfig):
     prior: float = 0.0
     prior_regions: int = 0
     handicap: float = 0.0
+    contrast: float = 0.0
     too_close: float = 0.8
     prompt: str = "{}"
     combine: str = "soft"

@@ -20,7 +20,7 @@ _COUNTS = {  # name -> least, greatest
 }  # fmt: skip
 _REALS = {
     "decoder_dropout": (0, 1), "feature_dropout": (0, 1), "temperature": (1e-4, 1e4), "scale_in_use": (1e-4, 1e4),
-    "prior": (0, 100), "handicap": (-1e4, 1e4), "too_close": (-10, 10), "merge_sharpness": (0, 1e4),
+    "prior": (0, 100), "handicap": (-1e4, 1e4), "contrast": (0, 1), "too_close": (-10, 10), "merge_sharpness": (0, 1e4),
     "background": (0, 1),
 }  # fmt: skip
 _LISTS = {  # name -> least and greatest length, least and greatest entry

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STRIDE = 32  # the encoder's coarsest stride: sides are multiples of it
+LIKELY = 0.5  # score from which a phrase is probably somewhere in a picture
 OUTSIDE = -30.0  # mask logit outside of a window: a sigmoid of 1e-13
 _STRIP = 250_000  # full-size score values worked on at once: 1 MB, which a core's cache holds
 
@@ -109,6 +110,19 @@ def combine_scores(weights: Tensor, probabilities: Tensor) -> Tensor:
     """Sum over queries: weights (N, h, w) and probabilities (N, C) -> scores (C, h, w)."""
     scores = probabilities.T @ weights.flatten(1)
     return scores.clamp(max=1).view(-1, *weights.shape[1:])  # rounding may carry a sum of ones a little above
+
+
+def contrast(scores: Tensor, share: float) -> Tensor:
+    """Scores (C, h, w) of phrases, those that are likely somewhere measured against their best place there.
+
+    Words that training often said are surer of themselves than others: where a lion's best place has 0.7, what has 0.5
+    is as likely the lion as what has 0.7 is the dog where that has 1. So a phrase whose highest score is at least
+    `LIKELY` has its scores divided by the `share`-th power of that; the others, which are probably nowhere, stay.
+    """
+    if not share:
+        return scores
+    best = scores.amax((1, 2), keepdim=True)
+    return torch.where(best >= LIKELY, scores / best.clamp(min=LIKELY) ** share, scores)
 
 
 def class_scores(

@@ -323,6 +323,9 @@ class Segmenter:
             logits = torch.cat([logits, self._rival_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
         probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
         weights = encoded.mask_weights
+        scores = inference.combine_scores(weights, probabilities)
+        if competitors:
+            scores = inference.contrast(scores, self.model.config.contrast)
         shares = weights.mean((1, 2))[:, None] * probabilities
         counts = torch.zeros(len(texts), device=self.device).index_add(0, nearest.flatten(), shares.flatten())
         counts = dict(zip(texts, counts.tolist(), strict=True))
@@ -333,7 +336,7 @@ class Segmenter:
             size=encoded.size,
             background=background,
             weights=self.name,
-            coarse_scores=inference.combine_scores(weights, probabilities),
+            coarse_scores=scores,
             words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
         )
 

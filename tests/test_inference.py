@@ -38,6 +38,14 @@ def test_scores_are_probabilities(combine):
     assert scores.min() >= 0 and scores.sum(0).max() <= 1 + 1e-5
 
 
+def test_contrast_measures_likely_phrases_against_their_best_place():
+    scores = torch.tensor([[[0.64, 0.32]], [[0.4, 0.2]], [[1.0, 0.5]]])
+    assert torch.equal(inference.contrast(scores, 0.0), scores)
+    assert torch.allclose(inference.contrast(scores, 0.5)[:, 0], torch.tensor([[0.8, 0.4], [0.4, 0.2], [1.0, 0.5]]))
+    full = inference.contrast(scores, 1.0)
+    assert torch.allclose(full[0, 0], torch.tensor([1.0, 0.5])) and full.max() <= 1
+
+
 def test_a_pixel_that_no_mask_claims_scores_near_zero():
     scores = scores_of(logits() - 40, unit(7, 5), unit(4, 5, seed=1), 9.0)
     assert scores.max() < 1e-6

@@ -116,7 +116,7 @@ class WordModel(torch.nn.Module):
         image_size, combine, prompt, text_max_length, embed_dim = 64, "soft", "{}", 16, 8
         pixel_mean, pixel_std = (0.5,) * 3, (0.5,) * 3
         refine_clusters, outlines, scales, mirrored, background, mask_stride = 0, False, (1.0,), False, BACKGROUND, 4
-        too_close, handicap = 0.8, 0.0
+        too_close, handicap, contrast = 0.8, 0.0, 0.0
 
     scale = use_scale = torch.tensor(20.0)
     device = torch.device("cpu")

@@ -258,7 +258,7 @@ class Run:
         if self.recipe["loss"].get("assignment"):
             model, assigned = self.model, self.out / "assigned.npy"
             weight = self.pairs.assign(model.feature_mean, model.feature_std, self.tagger, assigned)
-            self.group_weight = weight.to(self.device)
+            self.group_weight = weight.sqrt().to(self.device)  # else people, whom most captions name, are seldom found
 
     def pseudo_masks(self, pictures, seed: int, batch: int, stage: dict) -> torch.Tensor:
         """Pseudo-masks of the batch at the masks' resolution: ids (B, h, w) int64."""
