@@ -116,6 +116,18 @@ def test_monitoring_is_closed(address, path):
     assert status in (403, 404) and b"console" not in body
 
 
+@pytest.mark.parametrize("slash", ["", "/"], ids=["plain", "slash"])
+@pytest.mark.parametrize("place", ["gradio_api/process_recording", "gradio_api/deep_link?session_hash=visitor"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_this_page_has_no_use_for_is_closed(address, method, place, slash):
+    """The first runs ffmpeg on what comes, the second writes a file for whoever asks."""
+    place, _, query = place.partition("?")
+    video = {"files": {"video": ("a.mp4", b"not a film")}} if method == "POST" else {}
+    answer = httpx.request(method, f"{address}{place}{slash}?{query}", **video)
+    assert answer.status_code == 404 and answer.text.startswith("This page has nothing there")
+    assert answer.headers.items() >= HEADERS.items()
+
+
 def test_names_can_be_allowed_and_a_page_of_a_space_may_be_framed_there(started):
     address = started("--host", "0.0.0.0", "--allowed-host", "pictures.example", "--allowed-host", "Other.Example:8080",
                       SPACE_HOST="owner-name.hf.space,pictures.space.example")  # fmt: skip

@@ -10,6 +10,8 @@ from starlette.middleware import Middleware
 
 from sseg.app import cards, compare, gate, pseudo_masks, segment, theme
 from sseg.app import weights as live_weights
+from sseg.app.bodies import Bodies
+from sseg.app.room import Room
 from sseg.app.service import Service
 from sseg.app.uploads import Page
 
@@ -100,7 +102,7 @@ def options(host=None, port=None, allowed_hosts=()) -> dict:
     names = gate.own_names(host or os.environ.get("GRADIO_SERVER_NAME"), allowed_hosts)
     return {
         "app_kwargs": {
-            "middleware": [Middleware(gate.Gate, names=names)],
+            "middleware": [Middleware(gate.Gate, names=names), Middleware(Room), Middleware(Bodies)],
             "exception_handlers": {RequestValidationError: gate.refuse_malformed},
         },
         "enable_monitoring": False,

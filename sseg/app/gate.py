@@ -18,6 +18,8 @@ from sseg.errors import SSegError
 OF_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 REFUSED = "This server does not answer to that name: open it by its own, or start it with --allowed-host NAME."
 MALFORMED = "This is no request that the page takes: /gradio_api/info says which it does."
+CLOSED = {"process_recording", "deep_link"}  # of Gradio, for what this page does not have: ffmpeg, files from anybody
+NO_SUCH = "This page has nothing there: /gradio_api/info says what it has."
 FRAMED_BY = ("https://huggingface.co", "https://*.hf.space")  # pages of a Space
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?)(?::\d*)?", re.ASCII)
 _INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc\s*=)[^>]*>(.*?)</script\s*>", re.DOTALL | re.IGNORECASE)
@@ -114,10 +116,12 @@ class Gate:
         if scope["type"] == "websocket":
             return await (self.app(scope, receive, send) if self.knows(scope) else send({"type": "websocket.close"}))
         answer = _Answer(send, self.framed_by, is_page=scope["path"] == "/")
-        if self.knows(scope):
-            await self.app(scope, receive, answer.send)
-        else:
+        if not self.knows(scope):
             await PlainTextResponse(REFUSED, 403)(scope, receive, answer.send)
+        elif scope["path"].rstrip("/").rpartition("/")[2] in CLOSED:
+            await PlainTextResponse(NO_SUCH, 404)(scope, receive, answer.send)
+        else:
+            await self.app(scope, receive, answer.send)
 
     def knows(self, scope) -> bool:
         """The Host is one of our names, or the address at which the request came in: no foreign name can be that."""
