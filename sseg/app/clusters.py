@@ -1,8 +1,9 @@
 """What the Pseudo-masks tab asks: features held in memory, divided anew as often as a slider moves.
 
 Features are held outside Gradio's session state, by picture, source, facet and resolution. A network runs in the one
-thread that all models share. Dividing features that are held is quick and has a thread of its own, so that a slider
-never waits for somebody else's network; so has fetching weights, which may take minutes.
+thread that all networks share. Dividing features that are held is quick and has a thread of its own, so that a slider
+never waits for somebody else's network; so have spectral clustering, which takes seconds, and fetching weights, which
+may take minutes.
 """
 
 import base64
@@ -78,12 +79,13 @@ class Held:
 
 
 class Clusters:
-    """Features and divisions behind the tab. Weights are read in `fetching`; what runs a network goes through `submit`,
-    the rest through `quick`."""
+    """Features and divisions behind the tab. Weights are read in `fetching`, networks run in `submit`; what is done
+    with their features goes through `quick`, or `_slow` if it takes seconds."""
 
     def __init__(self, service: Service):
         self.submit = service.submit
         self._quick = ThreadPoolExecutor(1, "clusters")
+        self._slow = ThreadPoolExecutor(1, "spectral")
         self.fetching = ThreadPoolExecutor(2, "weights")
         self._held = Recent(lambda held: sum(one.nbytes for one in held) <= HELD_BYTES)
         self._maskers = {}  # source and facet -> PseudoMasker, as many as the menu has
@@ -96,11 +98,11 @@ class Clusters:
 
     def run(self, this, work, path, settings, *args):
         """Generator for `running.Run` `this`: `work(path, settings, *args, at_stage)` where it disturbs nobody."""
-        held = path and self._held.find(self.key(path, settings))
-        if path and not held:
+        if path and not self._held.find(self.key(path, settings)):
             yield from this.job(self.fetching.submit, self.fetch, settings)
-        light = held and settings.method == "kmeans"
-        return (yield from this.job(self.quick if light else self.submit, work, path, settings, *args))
+            yield from this.job(self.submit, self.hold, path, settings)
+        lane = self._slow.submit if settings.method == "spectral" else self.quick
+        return (yield from this.job(lane, work, path, settings, *args))
 
     # ---- features and divisions --------------------------------------------------------------------------------
     def key(self, path, settings):

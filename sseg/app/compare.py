@@ -5,12 +5,11 @@ import gradio as gr
 from sseg.app import examples, pictures
 from sseg.app.compared import Compared
 from sseg.app.comparer import CompareViewer
-from sseg.app.running import watched
+from sseg.app.running import NETWORKS, watched
 from sseg.app.service import Service
 from sseg.app.uploads import own_file
 
-QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
-PRIVATE = {**QUEUE, "api_visibility": "private"}
+PRIVATE = {**NETWORKS, "api_visibility": "private"}
 WITHOUT = (
     "Two weights on one picture, or two lists of words. S-Seg+, a student that learned S-Seg's own labels, is not "
     "bundled in this version."
@@ -48,7 +47,7 @@ def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
     question = [picture, a, b, words, other_words, background, truth]
     run = _runner(compared)
     runs = [gr.on([go.click, words.submit, other_words.submit], run, question, [viewer, found], api_name="compare",
-                  **QUEUE)]  # fmt: skip
+                  **NETWORKS)]  # fmt: skip
 
     def then_run(event):
         runs.append(event.then(_if_picture(run), question, [viewer, found], **PRIVATE))

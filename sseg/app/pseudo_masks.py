@@ -16,7 +16,7 @@ from sseg.app.clusters import (
     Clusters,
     Settings,
 )
-from sseg.app.running import watched
+from sseg.app.running import ASK, NETWORKS, watched
 from sseg.app.service import Service
 from sseg.app.studies import Studies
 from sseg.app.uploads import own_file
@@ -24,8 +24,7 @@ from sseg.app.viewer import ClusterViewer
 from sseg.feature_map import SILHOUETTE_K
 from sseg.pseudo_masker import check
 
-QUEUE = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
-PRIVATE = {**QUEUE, "api_visibility": "private"}
+PRIVATE = {**NETWORKS, "api_visibility": "private"}
 ABOUT_FEATURES = "What the division sees of each patch."
 METHODS = [("K-Means", "kmeans"), ("Spectral (slow, to compare)", "spectral")]
 
@@ -248,7 +247,7 @@ def _add_api(clusters, studies, picture, viewer, last, against):
 
     hidden = [gr.Button(visible=False) for _ in range(3)]
     hidden[0].click(pseudo_masks, [picture, *settings, outlines, last], [viewer, found, last], api_name="pseudo_masks",
-                    **QUEUE)  # fmt: skip
-    hidden[1].click(explain_patch, [key, x, y], [heat, compared], api_name="explain_patch", **QUEUE)
+                    **NETWORKS)  # fmt: skip
+    hidden[1].click(explain_patch, [key, x, y], [heat, compared], api_name="explain_patch", **ASK)
     judged = [picture, truth, *settings, names]
-    hidden[2].click(pseudo_masks_truth, judged, [against, score], api_name="pseudo_masks_truth", **QUEUE)
+    hidden[2].click(pseudo_masks_truth, judged, [against, score], api_name="pseudo_masks_truth", **NETWORKS)

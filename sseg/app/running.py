@@ -1,13 +1,20 @@
 """Runs that people wait for: they say their stages where the answer will appear, and stop when nobody waits."""
 
 import threading
+import time
 from concurrent.futures import wait
 
 import gradio as gr
 
 from sseg.app import failures
 
+# Places for events, each kind with its own: what waits for a network must not keep short questions out. All of them
+# together are no more than the threads that Gradio runs events in.
+NETWORKS = {"concurrency_id": "networks", "concurrency_limit": 8, "show_progress": "hidden"}
+SEGMENT = {"concurrency_id": "segment", "concurrency_limit": 16, "show_progress": "hidden"}
+ASK = {"concurrency_id": "ask", "concurrency_limit": 8, "show_progress": "hidden"}
 PATIENCE = 0.15  # seconds before a run is announced: what is faster should not flicker
+LOOKS = 0.05, 0.5  # seconds between two looks at a run, at first and later: each costs the page some milliseconds
 
 
 class Stopped(Exception):
@@ -38,14 +45,14 @@ class Run:
     def job(self, submit, work, *args):
         """Generator: `work(*args, at_stage)` in the thread of `submit`; yields its stages, returns its result."""
         said, self.stage = None, "Waiting for the model"
-        future = submit(work, *args, self.at_stage)
+        future, start = submit(work, *args, self.at_stage), time.monotonic()
         try:
             wait([future], PATIENCE)
             while not future.done():
                 if self.stage != said:
                     said = self.stage
                     yield self.say(stage=said)
-                wait([future], 0.05)
+                wait([future], min(max(LOOKS[0], (time.monotonic() - start) / 10), LOOKS[1]))
                 yield self.answer(*[gr.skip()] * self.outputs)  # where Stop and a closed page take effect
             return future.result()
         finally:

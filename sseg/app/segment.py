@@ -4,7 +4,7 @@ import gradio as gr
 
 from sseg import checkpoint
 from sseg.app import examples, failures, pictures
-from sseg.app.running import watched
+from sseg.app.running import ASK, SEGMENT, watched
 from sseg.app.service import Service
 from sseg.app.uploads import own_file
 from sseg.app.viewer import SegmentViewer
@@ -33,16 +33,16 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
         value["note"] = WELCOME
 
     def unnamed(key, words):
-        return service.call(service.unnamed, key)
+        return service.ask_now(service.unnamed, key)
 
     def explain(**question):
-        return service.call(service.explain, **question)
+        return service.ask_now(service.explain, **question)
 
     def heat(**question):
-        return service.call(service.heat, **question)
+        return service.ask_now(service.heat, **question)
 
     def file(**question):
-        return service.call(service.file, **question)
+        return service.ask_now(service.file, **question)
 
     with gr.Row(elem_classes="sseg-columns"):
         with gr.Column(scale=7, elem_classes="sseg-left"):
@@ -81,10 +81,9 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
 
     outputs = [viewer, found, last]
     run = _runner(service)
-    queue = {"concurrency_id": "model", "concurrency_limit": 8, "show_progress": "hidden"}
-    private = {**queue, "api_visibility": "private"}
+    private = {**SEGMENT, "api_visibility": "private"}
     question = [picture, words, background, weights, last]
-    runs = [gr.on([go.click, words.submit], run, question, outputs, api_name="segment", **queue)]
+    runs = [gr.on([go.click, words.submit], run, question, outputs, api_name="segment", **SEGMENT)]
 
     def run_on_new(path, phrases, background, weights, last):
         if path is None:
@@ -96,7 +95,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
 
     def look(path, weights):
         def body(this):
-            view = yield from this.job(service.submit, service.look, path, weights)
+            view = yield from this.job(service.lane(path, weights), service.look, path, weights)
             yield view, None, view["key"]
 
         yield from watched(body, outputs=3)
@@ -127,7 +126,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
 
     again_runs(viewer.reword(reword, words, words, **private))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
-    _add_api(service, words, background, viewer, found, last, queue)
+    _add_api(service, words, background, viewer, found, last)
     return picture, weights
 
 
@@ -136,7 +135,7 @@ def _advice(names: list[str]) -> str | None:
     return f"{checkpoint.PHOTOS} for photographs, {checkpoint.SCENES} for rendered scenes." if both else None
 
 
-def _add_api(service, words, background, viewer, found, last, queue):
+def _add_api(service, words, background, viewer, found, last):
     """Events without a place on the page: for programs that hold a picture's key."""
     key = gr.Textbox(label="picture", visible=False, info="key from an earlier answer; empty: the last picture")
     x, y = (gr.Number(0, label=name, precision=0, visible=False) for name in "xy")
@@ -145,18 +144,18 @@ def _add_api(service, words, background, viewer, found, last, queue):
     @failures.for_api
     def ask(key, phrases, background, last):
         """Other words about a picture that was segmented before: it is not encoded again."""
-        view, report = service.call(service.ask, key or last, phrases, background)
+        view, report = service.ask_now(service.ask, key or last, phrases, background)
         return view, report, report["picture"]
 
     @failures.for_api
     def explain_pixel(key, phrases, x, y, last):
         """The five best phrases at a pixel of a picture that was segmented before."""
-        return service.call(service.explain, key or last, phrases, x, y)
+        return service.ask_now(service.explain, key or last, phrases, x, y)
 
     hidden = gr.Button(visible=False)
-    hidden.click(ask, [key, words, background, last], [viewer, found, last], api_name="ask", **queue)
+    hidden.click(ask, [key, words, background, last], [viewer, found, last], api_name="ask", **ASK)
     hidden = gr.Button(visible=False)
-    hidden.click(explain_pixel, [key, words, x, y, last], best, api_name="explain_pixel", **queue)
+    hidden.click(explain_pixel, [key, words, x, y, last], best, api_name="explain_pixel", **ASK)
 
 
 def _runner(service):
@@ -167,7 +166,8 @@ def _runner(service):
 
         def body(this):
             asked = picture, phrases, background, weights, last
-            view, report = yield from this.job(service.submit, service.segment, *asked)
+            lane = service.lane(picture, weights)
+            view, report = yield from this.job(lane, service.segment, *asked)
             yield view, report, view["key"]  # plain, for API clients; the viewer ends its stage when a value arrives
 
         yield from watched(body, outputs=3)

@@ -1,4 +1,6 @@
-"""What the tabs ask of a segmenter: one model run at a time, pictures remembered, answers as plain data.
+"""What the tabs ask of a segmenter: one network at a time, pictures remembered, answers as plain data.
+
+Questions about a picture that has been read have a thread of their own, and never wait for a network.
 
 Pictures are held outside Gradio's session state, by the hash of their file and its name: sessions live for an hour
 after a tab closes, and an example that two people look at is encoded once. Whoever has the same picture under another
@@ -114,7 +116,8 @@ class Recent(OrderedDict):
 
 
 class Service:
-    """The models behind the page. Every method that runs one goes through `submit`, one thread.
+    """The models behind the page. What reads a picture goes through `submit`, one thread; what asks about one that has
+    been read through `quick`, another.
 
     `live`: name of the weights that the page began with; the bundled ones can be chosen instead.
     """
@@ -123,6 +126,7 @@ class Service:
         self.segmenter, self.live = segmenter, live or segmenter.name
         self._loaded = {self.live: segmenter}
         self._pool = ThreadPoolExecutor(1, "model")
+        self._asking = ThreadPoolExecutor(1, "asking")
         self._held = Recent(lambda held: sum(one.nbytes for one in held) <= HELD_BYTES)
         self._runs = itertools.count()
         self._answers = Recent(lambda answers: len(answers) <= HELD_ANSWERS)
@@ -132,6 +136,16 @@ class Service:
 
     def call(self, work, *args, **kw):
         return self.submit(work, *args, **kw).result()
+
+    def quick(self, work, *args, **kw):
+        return self._asking.submit(work, *args, **kw)
+
+    def ask_now(self, work, *args, **kw):
+        return self.quick(work, *args, **kw).result()
+
+    def lane(self, path, weights: str | None = None):
+        """Where a question about a picture file goes: `quick` if the picture is held, else `submit`."""
+        return self.quick if path and self._held.find(self._key(path, weights or self.live)) else self.submit
 
     @property
     def names(self) -> list[str]:
@@ -144,7 +158,7 @@ class Service:
             self._loaded[name] = sseg.load(name, self.segmenter.device)
         return self._loaded[name]
 
-    # ---- pictures and answers: called in the model's thread -----------------------------------------------------
+    # ---- pictures and answers: called in one of the threads -----------------------------------------------------
     def hold(self, path, at_stage=lambda stage: None, weights: str | None = None) -> Held:
         """The encoded picture of a file, from memory if it is held already.
 
@@ -156,7 +170,7 @@ class Service:
         if weights not in self.names:
             raise SSegError(f'"{weights}" are no weights of this page: choose one of {", ".join(self.names)}.')
         at_stage("Reading the picture")
-        key = picture_key(path) if weights == self.live else f"{picture_key(path)}-{weights}"
+        key = self._key(path, weights)
         held = self._held.find(key)
         if held:
             return held
@@ -168,6 +182,9 @@ class Service:
         held = Held(key, Path(path).name, weights, rgb, encoded, full, seconds)
         self._held.keep(key, held)
         return held
+
+    def _key(self, path, weights):
+        return picture_key(path) if weights == self.live else f"{picture_key(path)}-{weights}"
 
     def find(self, key) -> Held:
         held = self._held.find(str(key))
