@@ -2,6 +2,7 @@
 
 import numbers
 
+from sseg.cost import DISTANCES
 from sseg.errors import SSegError, shown
 
 
@@ -19,8 +20,11 @@ def whole(value, what: str, low: int, high: int, of: str = "") -> int:
 
 
 def cluster_count(k, grid) -> int:
-    """K: from 1 to the cells of a grid (h, w)."""
-    return whole(k, "The number of clusters K", 1, grid[0] * grid[1], "the cells of the picture")
+    """K: from 1 to the cells of a grid (h, w), or fewer where there are so many that it would take minutes."""
+    cells = grid[0] * grid[1]
+    most = min(cells, max(1, DISTANCES // cells))
+    of = "the cells of the picture" if most == cells else f"more take too long with {cells} cells"
+    return whole(k, "The number of clusters K", 1, most, of)
 
 
 def seed_number(seed) -> int:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sseg.arguments import cluster_count, of_type, seed_number, whole
+from sseg.cost import CURVE
 from sseg.errors import SSegError
 from sseg.kmeans import kmeans
 
@@ -86,6 +87,8 @@ class Features:
         scikit-learn on 500 cells drawn by the seed; None where it has no meaning (one cluster, or one a cell).
         """
         ks = [cluster_count(k, self.grid) for k in _few(ks)]
+        if sum(ks) * len(self.centred) > CURVE:
+            raise SSegError("So many numbers of clusters take too long together: try fewer of them, or smaller ones.")
         sample = np.random.default_rng(seed_number(seed)).permutation(len(self.centred))[:SAMPLE]
         distances = torch.cdist(*[self.centred[sample].double()] * 2).fill_diagonal_(0).numpy()
         rows = []

@@ -12,6 +12,7 @@ from sseg import devices, images
 from sseg import features as sources
 from sseg.arguments import cluster_count, of_type, seed_number, whole
 from sseg.clusters import PseudoMasks
+from sseg.cost import check_spectral
 from sseg.errors import SSegError
 from sseg.feature_map import Features, inertias_of, kmeans_ids
 from sseg.outlines import colours
@@ -71,8 +72,8 @@ class PseudoMasker:
                 (`sseg.outlines`).
 
         Raises:
-            SSegError: k below 1 or above the number of cells, an unknown method or kind of outlines, features that are
-                not finite.
+            SSegError: k below 1, above the number of cells or too much work (`sseg.cost`), an unknown method or kind of
+                outlines, features that are not finite.
         """
         of_type(found, Features, "What is divided is what encode(picture) gave")
         k, seed = cluster_count(k, found.grid), seed_number(seed)
@@ -87,6 +88,7 @@ class PseudoMasker:
 def _spectral(found: Features, k: int, seed: int) -> np.ndarray:  # (T,) ids
     from sklearn.cluster import SpectralClustering
 
+    check_spectral(k, found.grid[0] * found.grid[1])
     x = found.centred.numpy()
     if not np.isfinite(x).all():
         raise SSegError("The features are not finite (NaN or infinity): look at what made them.")
@@ -111,9 +113,12 @@ def _by_area(ids: np.ndarray) -> np.ndarray:
 
 def check(k: int = 8, seed: int = 0, resolution: int = 448, method="kmeans", outlines="cells") -> None:
     """Raise SSegError for settings that no square picture can be clustered with, before any picture is there."""
-    cluster_count(k, grid_of(1, 1, _resolution(resolution)))
+    rows, columns = grid = grid_of(1, 1, _resolution(resolution))
+    k = cluster_count(k, grid)
     seed_number(seed)
     _check_method(method)
+    if method == "spectral":
+        check_spectral(k, rows * columns)
     _check_outlines(outlines)
 
 

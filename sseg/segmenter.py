@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sseg import images, inference
 from sseg.arguments import of_type, whole
+from sseg.cost import check_seen
 from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
 from sseg.outlines import colours, soft_follow
@@ -93,7 +94,7 @@ class Segmenter:
             long_side: longer side for the model instead of the weights' own, 64 to 4096.
 
         Raises:
-            SSegError: not a picture, or a side outside of that.
+            SSegError: not a picture, a side outside of that, or more pixels in all views than `sseg.cost` allows.
         """
         if long_side is not None:
             long_side = whole(long_side, "The long side", *LONG_SIDES)
@@ -114,8 +115,9 @@ class Segmenter:
     def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
         """Mask logits and embeddings of the picture at each scale, as it is and, where wanted, mirrored."""
         views, mirrored = [], self.model.config.mirrored
-        for scale in self.model.config.scales:
-            size = inference.target_size(*rgb.shape[:2], round(scale * side))
+        sizes = [inference.target_size(*rgb.shape[:2], round(scale * side)) for scale in self.model.config.scales]
+        check_seen(sizes * (1 + mirrored), side)
+        for size in sizes:
             pixels = inference.resize(rgb, size, self.device)
             masks, embeddings = self.run(torch.cat([pixels, pixels.flip(3)]) if mirrored else pixels)
             views.append((masks[0], embeddings[0]))
@@ -152,8 +154,9 @@ class Segmenter:
         fine = min(max(short, window), 2 * window)  # for the short side
         scale = min(fine / short, MAX_WINDOWS_SIDE * window / long)
         size = tuple(max(window, round(edge * scale / inference.STRIDE) * inference.STRIDE) for edge in rgb.shape[:2])
-        pixels = inference.resize(rgb, size, self.device)
         corners = inference.windows(*size, window, inference.STRIDE)  # whole cells of any encoder
+        check_seen([(window, window)] * len(corners), side, " in sliding windows")
+        pixels = inference.resize(rgb, size, self.device)
         crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
         runs = [self.run(batch) for batch in crops.split(WINDOW_BATCH)]
         masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))

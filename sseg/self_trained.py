@@ -18,6 +18,7 @@ from transformers.models.upernet.modeling_upernet import UperNetHead
 from sseg import images, inference
 from sseg.arguments import of_type, whole
 from sseg.context_head import ContextHead
+from sseg.cost import check_seen
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, PATCH, STD, SmallViT
 from sseg.outlines import colours, soft_follow
@@ -196,10 +197,11 @@ class SelfTrainedSegmenter:
         """Run the picture through the model, once for all questions; `long_side`: instead of the weights' own."""
         if long_side is not None:
             long_side = whole(long_side, "The long side", 64, 4096)
-        rgb, config = images.read(image), self.model.config
+        rgb, config, side = images.read(image), self.model.config, long_side or self.long_side
+        sizes = [inference.target_size(*rgb.shape[:2], round(scale * side)) for scale in config.scales]
+        check_seen(sizes * (1 + config.mirrored), side)
         views = []
-        for scale in config.scales:
-            size = inference.target_size(*rgb.shape[:2], round(scale * (long_side or self.long_side)))
+        for size in sizes:
             picture = inference.resize(rgb, size, self.device)
             pixels = inference.normalise(picture, config.pixel_mean, config.pixel_std)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):

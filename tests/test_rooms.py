@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A module may import from its own room and from those above it.
 ROOMS = [
     {"_torchvision", "devices", "errors", "hub", "paths", "stopping"},
-    {"arguments", "images", "outlines", "sheets", "kmeans", "text", "phrases", "slips", "threshold", "config",
+    {"arguments", "cost", "images", "outlines", "sheets", "kmeans", "text", "phrases", "slips", "threshold", "config",
      "config_rules", "tensors", "decoding", "bands", "levels"}
     | {"word_tower", "folding", "surroundings", "map_clusters", "context_head"},
     {"model", "features", "feature_map", "checkpoint"},

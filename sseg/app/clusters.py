@@ -28,7 +28,8 @@ from sseg.pseudo_masker import PseudoMasker, check
 
 LEAST_K, MOST_K = 2, 24
 START_K, START_RESOLUTION = 8, 448
-RESOLUTIONS = (224, 336, 448, 672)
+RESOLUTIONS = (224, 336, 448, 672)  # of the menu; programs may send any up to the last
+LEAST_RESOLUTION = 64
 DINO_SIZE = "86 MB"  # of its weights
 HELD_BYTES = 256 << 20  # features kept in memory
 HELD_MASKS = 64  # divisions kept of one picture's features
@@ -47,14 +48,16 @@ class Settings:
 
     @classmethod
     def read(cls, source, k, facet, resolution, seed, method) -> "Settings":
-        """From what the page or a program sends. SSegError for what is no number, a K outside the slider, or a source
-        outside the menu: what the library takes besides would let strangers fetch weights and read folders."""
+        """From what the page or a program sends. SSegError for what is no number, a K outside the slider, a resolution
+        beyond the menu, or a source outside of it: what the library takes besides would let strangers fetch weights and
+        read folders."""
         k = whole(k, "K, the number of clusters,", LEAST_K, MOST_K)
         names = [name for name, _ in features.names()]
         if source not in names:
             raise SSegError(f"There are no features {source!r} here: choose one of {', '.join(names)}.")
+        resolution = whole(resolution, "The resolution", LEAST_RESOLUTION, RESOLUTIONS[-1])
         check(k, seed, resolution, method)
-        return cls(source, k, str(facet) if facet else None, int(resolution), int(seed), method)
+        return cls(source, k, str(facet) if facet else None, resolution, int(seed), method)
 
 
 @dataclass
