@@ -1,7 +1,9 @@
 """Ctrl-C ends a command with one line."""
 
 import functools
+import signal
 import sys
+import threading
 
 STOPPED = 130  # exit code of a program that Ctrl-C ended, as shells have it
 
@@ -21,3 +23,24 @@ def stoppable(said: str):
         return wrapped
 
     return decorate
+
+
+class Stop:
+    """While it is entered, Ctrl-C is only noted in `asked`, for work that ends where nothing is lost; a second one
+    interrupts as ever."""
+
+    def __init__(self):
+        self.asked, self._before = False, None
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():  # others can set no handler, and are not interrupted
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_):
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_):
+        self.asked = True
+        self.__exit__()

@@ -1,5 +1,6 @@
 """Ctrl-C, in processes of their own: one line, and what was written stays."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,9 @@ import sys
 import time
 
 import pytest
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
 
 from tests.conftest import ROOT
 from tests.started import process
@@ -61,3 +65,61 @@ def test_the_page_says_one_line_before_it_is_open(tmp_path):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130 and said.decode() == "Stopped.\n"
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+COMMANDS = ["average", "evaluate", "features", "grouping", "pretrain", "pseudo_masks", "publish", "report",
+            "self_train", "textons", "word_vectors"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_training_command_says_one_line_before_it_has_begun(name, tmp_path):
+    begun = "event == 'import' and args[0] == 'torch' and open('begun', 'w').close()"
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.addaudithook(lambda event, args: {begun})\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    running = subprocess.Popen([sys.executable, "-m", f"train.{name}"], cwd=tmp_path, stderr=subprocess.PIPE,
+                               env=environment)  # fmt: skip
+    while not (tmp_path / "begun").exists():
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode in (130, -signal.SIGINT) and said.decode() == "Stopped.\n"
+
+
+SMALL = {"name": "small-vit", "width": 16, "depth": 4, "heads": 2, "stem": [8, 8], "out": 8}
+
+
+@pytest.fixture
+def self_training(tiny_weights, picture, tmp_path):
+    """A recipe that would train for days, and where its run lies; no checkpoint is written in the first hour."""
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for number in range(4):
+        picture.transpose(Image.Transpose(number)).save(photographs / f"{number}.png")
+    made = yaml.safe_load((ROOT / "train/recipes/plus-stickers.yaml").read_text())
+    made |= {"teacher": str(tiny_weights), "out": str(tmp_path / "run"), "device": "cpu", "init": None}
+    made |= {"data": {"name": "folder", "root": str(photographs), "size": 64}, "views": [64], "steps": 10**6}
+    made |= {"target": "photographs", "balanced": 30, "precision": "fp32", "batch": 2}
+    made |= {"model": {"backbone": SMALL, "head_width": 8, "image_size": 64}, "log_every": 2, "checkpoint_minutes": 60}
+    made["crop"]["size"] = 64
+    (tmp_path / "plus.yaml").write_text(yaml.safe_dump(made))
+    return tmp_path / "plus.yaml", tmp_path / "run"
+
+
+def steps_of(run):
+    lines = (run / "log.jsonl").read_text().splitlines() if (run / "log.jsonl").is_file() else []
+    return [json.loads(line)["step"] for line in lines if line.endswith("}") and "event" not in json.loads(line)]
+
+
+def test_training_is_kept_up_to_the_step_where_it_was_stopped(self_training, tmp_path):
+    recipe, run = self_training
+    command, stops = [sys.executable, "-m", "train.self_train", str(recipe)], []
+    for more in ([], ["--resume"]):
+        first = stops[-1] if stops else 0
+        code, said = interrupt([*command, *more], lambda _, first=first: max([0, *steps_of(run)]) > first, ROOT)
+        assert code == 130 and said.splitlines()[-1].startswith("Stopped; --resume goes on") and "Traceback" not in said
+        stops.append(int(load_file(run / "state.safetensors")["step"]))
+        assert stops[-1] > first and stops[-1] - max(steps_of(run)) in (0, 1)
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines() if "event" in json.loads(line)]
+    assert [one["step"] for one in events] == [0, stops[0]]

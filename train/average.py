@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sseg.checkpoint import resolve
 from sseg.errors import SSegError
+from sseg.stopping import stoppable
 
 WEIGHTS, WORDS, TOKENIZER = "model.safetensors", "vocabulary.json", "tokenizer.json"
 
@@ -56,6 +57,7 @@ def average(first: Path, second: Path, out: Path) -> None:
     (out / WORDS).write_text(json.dumps(words, ensure_ascii=False, indent=0))
 
 
+@stoppable("Stopped.")
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.average", description=__doc__.split("\n")[0])
     parser.add_argument("weights", nargs=2, help="bundled name, folder, or owner/name on the Hub")

@@ -32,6 +32,7 @@ import sseg
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
 from sseg.pseudo_masker import METHODS, OUTLINES, PseudoMasker
+from sseg.stopping import stoppable
 from train.benchmarks import protocol_run
 from train.benchmarks.folder import doubts
 from train.benchmarks.models import RIVALS
@@ -49,6 +50,7 @@ SILHOUETTE, SWEEP = "silhouette", "sweep"
 ANOTHER = 10_000  # between the seeds of two clusterings of a picture
 
 
+@stoppable("Stopped; what was written is kept.")
 def main(arguments=None):
     """Run the command; returns the exit code."""
     options = parse(arguments)

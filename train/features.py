@@ -27,6 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sseg.errors import SSegError
 from sseg.features.network import MEAN, STD, SmallViT
+from sseg.stopping import stoppable
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.pictures import Pictures
@@ -34,6 +35,7 @@ from train.distributed import finish, start
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 from train.schedule import learning_rate, stage_at
+from train.steps import run_steps
 
 
 class Seen(NamedTuple):
@@ -238,8 +240,8 @@ def train(run: Run) -> None:
         log.append(run.out, event)
     saved = mark = time.monotonic()
     sums, since, seen = Counter(), run.step, run.samples
-    while run.step < run.total:
-        for name, value in run.train_step().items():
+    for found in run_steps(run, run.world):
+        for name, value in found.items():
             sums[name] += value
         if not leads or (run.step % recipe["log_every"] and run.step < run.total):
             continue
@@ -260,6 +262,7 @@ def train(run: Run) -> None:
             saved = mark = time.monotonic()
 
 
+@stoppable("Stopped; --resume goes on from the last checkpoint, if there is one yet.")
 def main(arguments: list[str] | None = None, kind=Run, program="train.features", about=__doc__) -> int:
     """Train what the command line says; `kind` of run, with the name and the words of its program."""
     try:

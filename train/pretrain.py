@@ -28,6 +28,7 @@ from sseg.features import source
 from sseg.folding import fold_norms
 from sseg.model import SSegModel
 from sseg.pseudo_masks import pseudo_masks
+from sseg.stopping import stoppable
 from sseg.surroundings import BACKGROUND
 from sseg.text import load_tokenizer, tokenize
 from train import log
@@ -44,6 +45,7 @@ from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, regi
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 from train.schedule import learning_rate, place_in_stage, stage_at
+from train.steps import run_steps
 from train.tags import REGIONS, SURE, Tagger, draw_names, tag_loss
 from train.tokenizer import make_tokenizer
 from train.word_vectors import load_words
@@ -466,8 +468,7 @@ def train(run: Run) -> None:
         log.append(run.out, event | {"recipe": recipe})
     run.model.train()
     saved, mark, sums, since = time.monotonic(), time.monotonic(), Counter(), run.step
-    while run.step < run.total:
-        terms = run.train_step()
+    for terms in run_steps(run, run.world):
         for name, value in terms.items():
             sums[name] += value
         if not leads or (run.step % recipe["log_every"] and run.step < run.total):
@@ -487,6 +488,7 @@ def train(run: Run) -> None:
             saved = mark = time.monotonic()
 
 
+@stoppable("Stopped; --resume goes on from the last checkpoint, if there is one yet.")
 def main(arguments: list[str] | None = None) -> int:
     try:
         logging.set_verbosity_error()  # transformers remarks on every backbone but Swin

@@ -33,6 +33,7 @@ from sseg import images
 from sseg.errors import SSegError
 from sseg.features import FeatureSource, source
 from sseg.pseudo_masks import CELL, grid_of, pseudo_masks
+from sseg.stopping import stoppable
 from train.data.shards import data_path, members, tars_of
 from train.provenance import commit, versions
 
@@ -348,6 +349,7 @@ def share(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+@stoppable("Stopped; what was written is kept.")
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     settings = Settings(options.features, options.k, options.resolution, options.facet)

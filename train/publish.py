@@ -17,6 +17,7 @@ import matplotlib
 import yaml
 
 from sseg.errors import SSegError
+from sseg.stopping import stoppable
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
@@ -196,6 +197,7 @@ def card_of(run: Path):
     return plus_card if "teacher" in recipe else None
 
 
+@stoppable("Stopped.")
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.publish", description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="folder of a run")

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from sseg.errors import SSegError
+from sseg.stopping import stoppable
 
 # Table of the paper, mIoU in per cent, background counted as a class (paper.md, section 6); None: not given.
 SETS = {"voc": "PASCAL VOC (21)", "context": "PASCAL Context (60)", "coco-object": "COCO-Object (81)"}
@@ -40,6 +41,7 @@ NEEDED = (
 )
 
 
+@stoppable("Stopped; what was written is kept.")
 def main(arguments=None) -> int:
     """Write the tables and the picture; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m train.report", description=__doc__.split("\n")[0])

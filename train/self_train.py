@@ -30,6 +30,7 @@ from sseg.errors import SSegError
 from sseg.folding import fold_norms
 from sseg.paths import WEIGHTS
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
+from sseg.stopping import stoppable
 from train import labels, log
 from train.cells import draw_cells
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
@@ -42,6 +43,7 @@ from train.data.unlabelled import open_unlabelled
 from train.encoder_start import freeze
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
+from train.steps import run_steps
 
 
 class Run:
@@ -250,8 +252,8 @@ def train(run: Run) -> None:
     log.append(run.out, event)
     run.model.train()
     saved, mark, sums, since = time.monotonic(), time.monotonic(), Counter(), run.step
-    while run.step < run.total:
-        for name, value in run.train_step().items():
+    for terms in run_steps(run):
+        for name, value in terms.items():
             sums[name] += value
         if run.step % recipe["log_every"] and run.step < run.total:
             continue
@@ -270,6 +272,7 @@ def train(run: Run) -> None:
             saved = mark = time.monotonic()
 
 
+@stoppable("Stopped; --resume goes on from the last checkpoint, if there is one yet.")
 def main(arguments: list[str] | None = None) -> int:
     try:
         logging.set_verbosity_error()

@@ -26,6 +26,7 @@ from sseg import images
 from sseg.errors import SSegError
 from sseg.features.pixels import opponent
 from sseg.features.textons import Dictionary
+from sseg.stopping import stoppable
 from train.data.scenes import TEST
 from train.data.shards import data_path, members, tars_of
 from train.data.stickers import StickerWorld
@@ -174,6 +175,7 @@ def run(recipe: dict) -> None:
     print(f"wrote {recipe['out']}: {patches:,} patches, {len(dictionary.filters)} centres", file=sys.stderr)
 
 
+@stoppable("Stopped.")
 def main(arguments: list[str] | None = None) -> int:
     try:
         run(read_arguments("train.textons", __doc__, arguments, resumable=False)[0])

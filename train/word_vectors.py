@@ -28,6 +28,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from sseg.errors import SSegError
+from sseg.stopping import stoppable
 from sseg.text import END, PAD
 from train.data.fragments import TALK, tokens_of
 from train.data.held_out import held_out, without
@@ -213,6 +214,7 @@ def load_words(folder) -> tuple[PreTrainedTokenizerFast, dict[str, Tensor]]:
     return tokenizer, load_file(folder / "words.safetensors")
 
 
+@stoppable("Stopped; what was written is kept.")
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m train.word_vectors", description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path)
