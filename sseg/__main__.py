@@ -97,7 +97,7 @@ def _segment(options) -> int:
     for path in options.images:
         try:
             rgb, full = images.read_sized(path)
-            result = segmenter.ask(segmenter.encode(rgb, options.sliding), options.phrases, options.background)
+            result = segmenter.ask(segmenter.encode(rgb, sliding=options.sliding), options.phrases, options.background)
         except SSegError as error:  # the other pictures are still worth having
             if len(options.images) == 1:
                 raise

@@ -84,7 +84,7 @@ class Segmenter:
 
     # ---- pictures ------------------------------------------------------------------------------------------------
     @torch.inference_mode()
-    def encode(self, image, sliding: bool = False, long_side: int | None = None) -> Encoded:
+    def encode(self, image, *, sliding: bool = False, long_side: int | None = None) -> Encoded:
         """Run the picture through the model, once for all questions: in every view that the weights want.
 
         Args:

@@ -193,8 +193,16 @@ class SelfTrainedSegmenter:
         return self.ask(self.encode(image), phrases, background)
 
     @torch.inference_mode()
-    def encode(self, image, long_side: int | None = None) -> EncodedCategories:
-        """Run the picture through the model, once for all questions; `long_side`: instead of the weights' own."""
+    def encode(self, image, *, sliding: bool = False, long_side: int | None = None) -> EncodedCategories:
+        """Run the picture through the model, once for all questions.
+
+        Args:
+            image: what `images.read` takes.
+            sliding: S-Seg alone looks through windows; True is refused.
+            long_side: longer side for the model instead of the weights' own, 64 to 4096.
+        """
+        if sliding:
+            raise SSegError("S-Seg+ does not look through sliding windows: leave that out, or take S-Seg's weights.")
         if long_side is not None:
             long_side = whole(long_side, "The long side", 64, 4096)
         rgb, config, side = images.read(image), self.model.config, long_side or self.long_side

@@ -1,6 +1,7 @@
 """The evaluation command on real folders and random weights: its figures, its last line, its one-sentence errors."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,21 @@ def test_the_table_comes_first_and_can_be_left_out(folder, tiny_weights, capsys)
     assert evaluate.main([*arguments, "--json-only", "--size", "96", "--combine", "hard"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["size"] == 96 and "hard" in json.loads(line)["protocol"]
+
+
+@pytest.mark.parametrize("count", [3, 10, 11, 15, 20, 25])
+def test_the_table_names_each_of_up_to_twenty_classes_once(count):
+    names = [f"class-{i:02d}" for i in range(count)]
+    metric = StreamingIoU(count)
+    truth = np.repeat(np.arange(count), 100)
+    found = np.where(np.arange(100 * count) % 100 < 3 * truth // 100, (truth + 1) % count, truth)
+    metric.update(found, truth, 255)
+    result = {"benchmark": "x", "images": 1, "classes": count, "model": "m", "protocol": "p", "miou": 1.0,
+              "pixel_accuracy": 1.0, "ignored": 0.0, "seconds_per_image": 1.0, "hardware": "h"}  # fmt: skip
+    text = evaluate.table(SimpleNamespace(groups={}, class_names=names), metric, result)
+    order = [names[i] for i in np.argsort(-metric.iou(), kind="stable")]
+    listed = [line.split()[0] for line in text.splitlines() if line.strip().startswith("class-")]
+    assert listed == [*order[:10], *order[10:][::-1][:10]]
 
 
 def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):

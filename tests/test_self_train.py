@@ -16,6 +16,7 @@ from PIL import Image
 import sseg
 from sseg.errors import SSegError
 from train import alignment, labels, self_train
+from train.data.pairs import open_pairs
 from train.data.unlabelled import Unlabelled, open_unlabelled
 from train.publish import publish
 
@@ -198,3 +199,11 @@ def test_pictures_have_their_true_shape_when_the_teacher_looks(photographs):
     assert np.abs(found.picture(3).numpy().astype(int) - np.asarray(original)).mean() < 8
     tall = Unlabelled(found.pixels[:1], torch.tensor([0.5]), ["tall"])
     assert tall.picture(0).shape == (64, 32, 3)
+
+
+def test_a_source_of_an_unknown_name_is_one_sentence(tmp_path):
+    """Not taken for tars or a folder."""
+    with pytest.raises(SSegError, match=r"data\.name is stickers, tars, folder or maps"):
+        open_unlabelled({"name": "tar", "root": str(tmp_path), "size": 64}, 0)
+    with pytest.raises(SSegError, match=r"data\.name is tars, stickers, maps or mixture"):
+        open_pairs({"name": "folder", "root": str(tmp_path)}, 0, "cpu", [])

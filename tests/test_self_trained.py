@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import sseg
 from sseg import SSegError, checkpoint, inference
+from sseg.__main__ import main
 from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
 from sseg.threshold import BACKGROUND
 
@@ -42,6 +43,18 @@ def test_their_own_background_holds_until_another_is_asked_for(folder, picture):
     seg = sseg.load(folder, device="cpu")
     assert seg.background == seg(picture).background == seg.ask(seg.encode(picture)).background == 0.4
     assert seg(picture, background=0).background == 0
+
+
+def test_sliding_windows_are_refused_in_one_sentence(folder, picture, tmp_path, capsys):
+    """Not taken for a long side: the picture would be seen at 64 pixels."""
+    with pytest.raises(SSegError, match="sliding windows"):
+        sseg.load(folder, device="cpu").encode(picture, sliding=True)
+    picture.save(tmp_path / "photo.png")
+    arguments = ["segment", str(tmp_path / "photo.png"), "--weights", str(folder), "--phrases", "grass"]
+    assert main([*arguments, "--sliding"]) == 2
+    out, err = capsys.readouterr()
+    assert not out and "sliding windows" in err and err.count("\n") == 1
+    assert main(arguments) == 0
 
 
 def test_probabilities_are_the_mean_over_scales_and_mirror_images(folder, picture):

@@ -371,7 +371,7 @@ def table(benchmark, metric, result):
     lines += [f"  {label:<24} {show(result[key])}" for label, key in means]
     iou = metric.iou()
     order = [i for i in np.argsort(-np.nan_to_num(iou, nan=-1), kind="stable") if not np.isnan(iou[i])]
-    for title, part in (("best", order[:10]), ("worst", order[:10:-1][:10])):
+    for title, part in (("best", order[:10]), ("worst", order[10:][::-1][:10])):
         if part:
             lines += ["", f"  {title} classes"]
             lines += [f"  {benchmark.class_names[i][:24]:<24} {show(percent(iou[i]))}" for i in part]

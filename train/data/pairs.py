@@ -117,8 +117,11 @@ def open_pairs(recipe: dict, seed: int, device, stages: list[dict], pseudo_masks
         return Mixture(parts, [part["share"] for part in recipe["parts"]])
     if recipe["name"] == "maps":
         return MapPairs(recipe, seed, held_words(recipe))
+    if recipe["name"] not in ("tars", "stickers"):
+        raise SSegError(f'There are no pairs of the kind "{recipe["name"]!s:.40}": data.name is tars, stickers, maps '
+                        "or mixture.")
     masks = open_masks(pseudo_masks, stages, device) if pseudo_masks else None
-    if recipe["name"] != "stickers":
+    if recipe["name"] == "tars":
         return TarPairs(recipe["root"], seed, device, recipe.get("cache_size", 160), masks, recipe.get("only", "*"))
     if masks:
         raise SSegError("Stickers are new in every batch: leave pseudo_masks.stored and whole out, or train on tars.")

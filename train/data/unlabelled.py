@@ -55,7 +55,10 @@ def open_unlabelled(recipe: dict, seed: int) -> Unlabelled | KeptPictures:
     if recipe["name"] == "tars":
         pairs = TarPairs(recipe["root"], seed, "cpu", recipe["size"], only=recipe.get("only", "*"))
         return Unlabelled(pairs.pixels[pairs.rows], pairs.aspects[pairs.rows], [f"{row:07d}" for row in pairs.rows])
-    return _folder(data_path(recipe["root"]), recipe["size"])
+    if recipe["name"] == "folder":
+        return _folder(data_path(recipe["root"]), recipe["size"])
+    raise SSegError(f'There are no pictures of the kind "{recipe["name"]!s:.40}": data.name is stickers, tars, folder '
+                    "or maps.")
 
 
 def _rendered(recipe: dict, seed: int) -> Unlabelled:
