@@ -45,6 +45,18 @@ def sentence(text):
     return said
 
 
+NAMELESS = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n--b--\r\n'
+TWO_KINDS = PART + b"x\r\n" + NAMELESS
+
+
+@pytest.mark.parametrize("body", [NAMELESS, TWO_KINDS, b"--b\r\n\r\n\r\n--b--\r\n", b"", b"--b--\r\n"])
+def test_an_upload_without_files_is_no_fault_of_the_server(address, body):
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = httpx.post(f"{address}gradio_api/upload", content=body, headers=kind)
+    assert answer.status_code < 500 and len(answer.text.splitlines()) == 1
+    assert "Error" not in answer.text and httpx.get(address).status_code == 200
+
+
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b", "text/plain"])
 @pytest.mark.parametrize("path", EVENTS)
 def test_a_body_that_says_it_is_too_big_is_refused_before_it_comes(address, path, kind):

@@ -16,6 +16,14 @@ from tests.conftest import ROOT
 from tests.started import process
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Ctrl-C is not ignored by what is started here, even where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt(command, ready, cwd):
     """Exit code and stderr of a command that gets Ctrl-C once `ready(process)`."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

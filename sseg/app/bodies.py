@@ -16,6 +16,8 @@ AN_HOUR = 1 << 30  # of files from one visitor
 HOUR = 3600.0
 VISITORS = 10_000  # remembered at once
 TOO_BIG = "This request is too big: send at most {most} MB at once."
+NO_FILES = 'These are no files: send each as a part of multipart/form-data named "files", with a file name.'
+SHAPELESS = (TypeError, ValueError, AttributeError, KeyError)  # what gradio's upload ends in where a part has no name
 TOO_MUCH = "Over {most} MB of files came from your address within an hour: wait a while before you send more."
 
 
@@ -38,7 +40,9 @@ class Bodies:
             return await body.refusal.send(receive, send)
         try:
             await self.app(scope, body.receive, body.send)
-        except Exception:
+        except Exception as error:
+            if is_upload and not body.answered and isinstance(error, SHAPELESS):
+                body.refusal = body.refusal or Refusal(422, NO_FILES)
             if not body.refusal:
                 raise
         if body.refusal and not body.answered:
