@@ -23,9 +23,7 @@ def app(*options, cwd=APP.parent, through=(), **environment):
 @contextmanager
 def process(*options, cwd=APP.parent, through=(), streams=None, **environment):
     """The same, and the process; streams: where its output goes, as `subprocess.Popen` takes it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [*through, sys.executable, str(APP), "--port", str(port), *options]
     running = subprocess.Popen(command, cwd=cwd, env=os.environ | environment, stdout=streams, stderr=streams)
     try:
@@ -34,6 +32,12 @@ def process(*options, cwd=APP.parent, through=(), streams=None, **environment):
     finally:
         running.terminate()
         running.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def wait_for(address, running):

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.conftest import ROOT
-from tests.started import process
+from tests.started import free_port, process
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +64,8 @@ def test_the_page_says_one_line_before_it_is_open(tmp_path):
     begun = "event == 'import' and args[0] == 'transformers' and open('begun', 'w').close()"
     loading.write_text(f"import sys\nsys.addaudithook(lambda event, args: {begun})\n")
     environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    running = subprocess.Popen([sys.executable, str(ROOT / "app.py")], cwd=tmp_path, stderr=subprocess.PIPE,
-                               env=os.environ | environment)  # fmt: skip
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(free_port())]  # the usual one may be another test's
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=os.environ | environment)
     for _ in range(1000):
         if (tmp_path / "begun").exists():
             break
