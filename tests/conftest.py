@@ -11,7 +11,8 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # all of these are read while the libraries are imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir(), "sseg-tests")))
+# Each worker has uploads of its own: tests look at what lies there.
+os.environ["GRADIO_TEMP_DIR"] = str(Path(tempfile.gettempdir(), "sseg-tests" + os.getenv("PYTEST_XDIST_WORKER", "")))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve everything on few cores
 
 import numpy as np
