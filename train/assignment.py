@@ -230,8 +230,9 @@ def divide(classifier: nn.Linear, regions: Regions, labels: Tensor, things: Tens
         away = (1 + regions.border[rows].float()[..., None]) ** -AWAY
         shares = likely[..., :-1] * present * torch.where(things, away, 1.0)
         if regions.called is not None:
-            called = regions.called[rows, :, :-1].float() + UNSURE  # against the photograph's mean
-            shares = shares * called / ((called * area[..., None]).sum(1, keepdim=True) / area.sum(1)[:, None, None])
+            tags = regions.called[rows, :, :-1].float() + UNSURE
+            mean = (tags * area[..., None]).sum(1, keepdim=True) / area.sum(1)[:, None, None]  # (B, 1, C)
+            shares = shares * tags / mean
         shares = _with_least(torch.cat([shares, rest], 2), area, things)
         if regions.called is not None:
             shares[..., -1] *= 1 - regions.called[rows, :, -1].float()
