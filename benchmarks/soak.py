@@ -1,12 +1,13 @@
 """Many clients at one page for minutes: is every answer that of a single user, and do memory and disk stay?
 
-    python -m benchmarks.soak [--clients 32] [--seconds 600] [--weights mini] [--seed 0] [--out out/soak]
+    python -m benchmarks.soak [--clients 32] [--seconds 600] [--beside 30] [--weights mini] [--seed 0] [--out out/soak]
 
-A page is started as a process of its own. First one client asks every question alone; then all clients ask at once, in
-an order of their own, through gradio_client: a picture with words, other words about it, a pixel, pseudo-masks, a patch
-of them, a comparison. An answer is wrong if any figure, mask or word in it differs from the single user's. DIR gets
-soak.json and soak.png, memory of the server and disk of its uploads and answers over time. The last line is one JSON
-object; the exit code is 1 if an answer was wrong or a question failed.
+A page is started as a process of its own. First one client asks every question alone; then asks for other words for
+`--beside` seconds alone, and as long while a neighbour divides a large picture by spectral clustering, again and again;
+then all clients ask at once, in an order of their own, through gradio_client: a picture with words, other words about
+it, a pixel, pseudo-masks, a patch of them, a comparison. An answer is wrong if any figure, mask or word in it differs
+from the single user's. DIR gets soak.json and soak.png, memory of the server and disk of its uploads and answers over
+time. The last line is one JSON object; the exit code is 1 if an answer was wrong or a question failed.
 """
 
 import argparse
@@ -49,12 +50,13 @@ def main(arguments=None) -> int:
                 start = time.monotonic()
                 right = {question: single.ask(*question) for question in questions(files)}
                 alone = (time.monotonic() - start) / len(right)
+            neighbour = beside(page.address, options, files[0])
             samples = page.watch()
             answers = soak(page.address, options, right)
             page.stop_watching()
         finally:
             page.end()
-    result = report(options, right, alone, answers, samples)
+    result = report(options, right, alone, neighbour, answers, samples)
     plot(samples, options.out / "soak.png")
     write_safely(options.out / "soak.json", json.dumps(result | {"samples": samples}, indent=1).encode())
     print(json.dumps(result))
@@ -65,6 +67,7 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Many clients at one page.")
     parser.add_argument("--clients", type=int, default=32, metavar="N")
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--beside", type=float, default=30, metavar="S", help="seconds of questions beside a neighbour")
     parser.add_argument("--weights", default="mini")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/soak"), metavar="DIR")
@@ -132,8 +135,47 @@ class Asker:
         return {name: value for name, value in found.items() if name not in VARY}
 
 
+def beside(address: str, options, file: str) -> dict:
+    """Seconds that other words about a picture take: alone, and while a neighbour's slow work runs."""
+    from gradio_client import handle_file
+
+    stop, runs = threading.Event(), []
+
+    def neighbour():
+        with Asker(address, options.weights) as asker:
+            while not stop.is_set():
+                start, k = time.monotonic(), 6 + len(runs) % 8  # another K each time: nothing is remembered
+                asker.client.predict(handle_file(file), "pixels", k, None, 672, 0, "spectral", api_name="/pseudo_masks")
+                runs.append(time.monotonic() - start)
+
+    with Asker(address, options.weights) as asker:
+        _, found = asker.client.predict(handle_file(file), WORDS[0], None, options.weights, api_name="/segment")
+        alone = ask_for(asker, found["picture"], options.beside)
+        thread = threading.Thread(target=neighbour, daemon=True)
+        thread.start()
+        busy = ask_for(asker, found["picture"], options.beside)
+        stop.set()
+        thread.join()
+    if not runs:
+        raise SystemExit("The neighbour's slow work failed: see what the page says of it.")
+    return {
+        "neighbour_run_s": round(float(np.median(runs)), 2),
+        "ask_alone_p50_p95_s": [round(float(np.percentile(alone, share)), 3) for share in (50, 95)],
+        "ask_beside_p50_p95_s": [round(float(np.percentile(busy, share)), 3) for share in (50, 95)],
+    }
+
+
+def ask_for(asker: Asker, picture: str, seconds: float) -> list[float]:
+    """How long each question for other words took."""
+    took, end = [], time.monotonic() + seconds
+    while (start := time.monotonic()) < end:
+        asker.client.predict(picture, WORDS[len(took) % len(WORDS)], 0.1, api_name="/ask")
+        took.append(time.monotonic() - start)
+    return took
+
+
 def soak(address: str, options, right: dict) -> list[tuple]:
-    """All clients until the time is up: (outcome, seconds, detail) of each question."""
+    """All clients until the time is up: (kind, outcome, seconds, detail) of each question."""
     end = time.monotonic() + options.seconds
 
     def client(number: int) -> list[tuple]:
@@ -147,7 +189,7 @@ def soak(address: str, options, right: dict) -> list[tuple]:
                     outcome, detail = ("right", "") if found == right[question] else ("wrong", str(question))
                 except Exception as error:  # clients raise many types
                     outcome, detail = ("told to wait" if FULL.search(str(error)) else "failed"), f"{question}: {error}"
-                answers.append((outcome, time.monotonic() - start, detail))
+                answers.append((question[0], outcome, time.monotonic() - start, detail))
         return answers
 
     with ThreadPoolExecutor(options.clients) as pool:
@@ -235,15 +277,12 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def report(options, right, alone, answers, samples) -> dict:
+def report(options, right, alone, neighbour, answers, samples) -> dict:
     """The last line."""
-    counts = Counter(outcome for outcome, _, _ in answers)
-    seconds = np.array([took for outcome, took, _ in answers if outcome == "right"])
-    middle = samples[len(samples) // 2 :]
-    growth = (
-        np.polyfit([one["s"] for one in middle], [one["memory_mb"] for one in middle], 1)[0] if len(middle) > 2 else 0
-    )
-    examples = list({detail for outcome, _, detail in answers if outcome in ("wrong", "failed")})[:10]
+    counts = Counter(outcome for _, outcome, _, _ in answers)
+    examples = list({detail for _, outcome, _, detail in answers if outcome in ("wrong", "failed")})[:10]
+    growth = 60 * slope([one["s"] for one in samples], [one["memory_mb"] for one in samples])
+    a_minute = len(answers) / max(samples[-1]["s"] - samples[0]["s"], 1) * 60
     return {
         "clients": options.clients,
         "seconds": options.seconds,
@@ -256,15 +295,28 @@ def report(options, right, alone, answers, samples) -> dict:
         "failed": counts["failed"],
         "told_to_wait": counts["told to wait"],
         "alone_s": round(alone, 3),
-        "p50_s": round(float(np.percentile(seconds, 50)), 2) if len(seconds) else None,
-        "p95_s": round(float(np.percentile(seconds, 95)), 2) if len(seconds) else None,
+        "p50_p95_s": {kind: percentiles(answers, kind) for kind in sorted({answer[0] for answer in answers})},
+        **neighbour,
         "memory_mb": [samples[0]["memory_mb"], max(one["memory_mb"] for one in samples), samples[-1]["memory_mb"]],
-        "memory_growth_mb_a_minute": round(60 * float(growth), 2),
+        "memory_growth_mb_a_minute": round(growth, 2),
+        "memory_growth_mb_per_1000": round(1000 * growth / a_minute, 2),
         "disk_mb": [samples[0]["disk_mb"], samples[-1]["disk_mb"]],
         "examples": examples,
         "commit": commit(),
         "hardware": hardware("cpu"),
     }
+
+
+def percentiles(answers: list[tuple], kind: str) -> list[float]:
+    """Half and 95 in 100 of the questions of a kind took at most so many seconds."""
+    seconds = [took for asked, outcome, took, _ in answers if asked == kind and outcome == "right"]
+    return [round(float(np.percentile(seconds, share)), 2) for share in (50, 95)] if seconds else []
+
+
+def slope(times: list[float], values: list[float]) -> float:
+    """Growth by the second over the second half, when caches are full."""
+    half = len(times) // 2
+    return float(np.polyfit(times[half:], values[half:], 1)[0]) if len(times) - half > 2 else 0.0
 
 
 def plot(samples: list[dict], path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a page remembers of its visitors does not grow with what they ask."""
 
 import gc
+import subprocess
+import sys
 import tracemalloc
 
 import pytest
@@ -59,3 +61,32 @@ def test_visitors_who_come_once_leave_nothing_behind(small, path, traced):
 
 def test_the_page_remembers_a_stated_number_of_sessions():
     assert options()["state_session_capacity"] == SESSIONS <= 500
+
+
+FREED = """
+import re
+from sseg.app import memory
+def resident(): return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+kept = [bytearray(60_000) for _ in range(4000)]  # too small to be mapped one by one
+del kept[:-1]  # the last one keeps the heap from shrinking by itself
+before = resident()
+memory.give_back(every=0)
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_freed_memory_goes_back_to_the_system():
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 150, "of 240 MB"
+
+
+def test_memory_goes_back_after_runs_now_and_then(monkeypatch):
+    from sseg.app import memory, running
+
+    trims = []
+    monkeypatch.setattr(memory, "_trim", trims.append)
+    monkeypatch.setattr(memory, "_last", -memory.EVERY)
+    for _ in range(3):
+        list(running.watched(lambda run: iter([1]), 1))
+    assert len(trims) == 1

@@ -3,9 +3,10 @@
 from types import SimpleNamespace
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from sseg import features
-from sseg.app import closer, examples, failures, pictures
+from sseg.app import answers, closer, examples, failures, pictures
 from sseg.app.clusters import (
     DINO_SIZE,
     LEAST_K,
@@ -27,6 +28,15 @@ from sseg.pseudo_masker import check
 PRIVATE = {**NETWORKS, "api_visibility": "private"}
 ABOUT_FEATURES = "What the division sees of each patch."
 METHODS = [("K-Means", "kmeans"), ("Spectral (slow, to compare)", "spectral")]
+
+
+class HeatMap(gr.Image):
+    """gr.Image for answers, whose files are written whole."""
+
+    is_template = True
+
+    def postprocess(self, value):
+        return value and ImageData(path=answers.write(value, self.GRADIO_CACHE, self.format))
 
 
 def add(service: Service, tab: gr.Tab, other_picture) -> None:
@@ -212,7 +222,7 @@ def _add_api(clusters, studies, picture, viewer, last, against):
     x, y = (gr.Number(0, label=name, precision=0, visible=False) for name in "xy")
     truth = gr.File(label="truth", visible=False, type="filepath")
     names = gr.Textbox("", label="names", visible=False, info="of the classes, in id order, commas between")
-    heat = gr.Image(label="heat map", format="png", visible=False)
+    heat = HeatMap(label="heat map", format="png", visible=False)
     found, compared, score = (gr.JSON(label=name, visible=False) for name in ("clusters", "similarity", "score"))
 
     def pseudo_masks(picture, features="auto", k=START_K, facet="", resolution=START_RESOLUTION, seed=0,

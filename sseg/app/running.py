@@ -6,7 +6,7 @@ from concurrent.futures import wait
 
 import gradio as gr
 
-from sseg.app import failures
+from sseg.app import failures, memory
 
 # Places for events, each kind with its own: what waits for a network must not keep short questions out. All of them
 # together are no more than the threads that Gradio runs events in.
@@ -71,3 +71,4 @@ def watched(body, outputs: int):
         raise problem from None
     finally:
         run.stop.set()
+        memory.give_back()

@@ -1,9 +1,9 @@
 """A closer look, folded below the pictures: a headline number, figures and a table; or curves over K."""
 
 import gradio as gr
-from gradio import processing_utils
 from gradio.data_classes import FileData, GradioModel
 
+from sseg.app import answers
 from sseg.app.viewer import text
 
 
@@ -48,7 +48,7 @@ class Study(gr.HTML):
         return value and StudyData(**{**value, "figures": [self._figure(one) for one in value["figures"]]})
 
     def _figure(self, one) -> Figure:
-        path = processing_utils.save_pil_to_cache(one["image"], cache_dir=self.GRADIO_CACHE, format="webp")
+        path = answers.write(one["image"], self.GRADIO_CACHE, "webp")
         return Figure(image=FileData(path=path), caption=one["caption"])
 
     def api_info(self):

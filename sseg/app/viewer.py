@@ -10,9 +10,10 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
-from gradio import processing_utils
 from gradio.data_classes import FileData, GradioModel
 from PIL import Image
+
+from sseg.app import answers
 
 HERE = Path(__file__).parent
 SCRIPTS = ("dom.js", "viewer.js", "legend.js", "saving.js")  # of every viewer
@@ -66,7 +67,7 @@ class Saved:
 
     def path(self, folder, kind) -> str:
         if self._path is None or not Path(self._path).is_file():
-            self._path = processing_utils.save_pil_to_cache(self.picture, cache_dir=folder, format=kind)
+            self._path = answers.write(self.picture, folder, kind)
         return self._path
 
 
