@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sseg.threshold import BACKGROUND
+from sseg.arguments import BACKGROUND
 from train.benchmarks.photographs import DATA
 
 ENOUGH = 0.5  # IoU from which a class counts as found

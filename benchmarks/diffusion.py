@@ -17,14 +17,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sseg.feature_map import STEPS  # noqa: E402
-from sseg.features import mini  # noqa: E402
-from sseg.features.diffusion import diffused  # noqa: E402
+from sseg.features import small_vit  # noqa: E402
 from sseg.features.pixels import PixelFeatures  # noqa: E402
+from sseg.features.random_walk import diffused  # noqa: E402
 from sseg.features.textons import TextonFeatures  # noqa: E402
-from sseg.kmeans import kmeans  # noqa: E402
 from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
-from sseg.pseudo_masks import grid_of  # noqa: E402
+from sseg.pseudo_masks.feature_map import STEPS  # noqa: E402
+from sseg.pseudo_masks.generate import grid_of  # noqa: E402
+from sseg.pseudo_masks.kmeans import kmeans  # noqa: E402
 from train.evaluate import ANOTHER, open_benchmark, percent  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
@@ -33,11 +33,11 @@ WAYS = {
     "spread": partial(diffused, ground=0),
     "spread, ground together": diffused,
 }
-HOW = {"mini": {"width": mini.WIDTH, "steps": mini.STEPS}}  # features spread; others as `diffused` does by itself
+HOW = {"mini": {"width": small_vit.WIDTH, "steps": small_vit.STEPS}}  # features spread
 SOURCES = {
     "pixels": PixelFeatures,
     "textons": lambda: TextonFeatures(spread=False),
-    "mini": lambda: mini.MiniFeatures(spread=False),
+    "mini": lambda: small_vit.MiniFeatures(spread=False),
 }
 
 

@@ -24,7 +24,7 @@ from baselines import CellPredictor, ClusterPredictor  # noqa: E402
 import sseg  # noqa: E402
 from sseg.features.textons import TextonFeatures  # noqa: E402
 from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
-from sseg.pseudo_masker import PseudoMasker  # noqa: E402
+from sseg.pseudo_masks.masker import PseudoMasker  # noqa: E402
 from train.benchmarks.open import HALVES, Half, open_benchmark  # noqa: E402
 from train.benchmarks.predictors import Predictor  # noqa: E402
 from train.evaluate import present_classes  # noqa: E402

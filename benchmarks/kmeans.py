@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sseg.kmeans import kmeans  # noqa: E402
+from sseg.pseudo_masks.kmeans import kmeans  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 STEPS = 50

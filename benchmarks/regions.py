@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import sseg  # noqa: E402
 from sseg.features import source  # noqa: E402
 from sseg.inference import prepare  # noqa: E402
-from sseg.model import pool_under_masks  # noqa: E402
-from sseg.pseudo_masks import pseudo_masks  # noqa: E402
+from sseg.models.sseg import pool_under_masks  # noqa: E402
+from sseg.pseudo_masks.generate import pseudo_masks  # noqa: E402
 from train.benchmarks.stickers import StickersBenchmark  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 

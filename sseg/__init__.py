@@ -16,9 +16,9 @@ _PUBLIC = {  # name -> module: imported when first asked for, so that `import ss
     "load": "sseg.loading",
     "Segmenter": "sseg.segmenter",
     "Segmentation": "sseg.segmentation",
-    "SelfTrainedSegmenter": "sseg.self_trained",
+    "SelfTrainedSegmenter": "sseg.fixed_vocabulary",
     "Comparison": "sseg.comparison",
-    "PseudoMasker": "sseg.pseudo_masker",
+    "PseudoMasker": "sseg.pseudo_masks.masker",
     "SSegError": "sseg.errors",
 }
 __all__ = [*_PUBLIC, "__version__"]

@@ -5,6 +5,8 @@ import numbers
 from sseg.cost import DISTANCES
 from sseg.errors import SSegError, shown
 
+BACKGROUND = 0.15  # threshold of weights that name none of their own; chosen by a sweep (docs/results.md)
+
 
 def whole(value, what: str, low: int, high: int, of: str = "") -> int:
     """A whole number between two others, or one sentence; 8.0 is whole, NaN is not."""
@@ -44,3 +46,9 @@ def of_type(value, wanted: type | tuple[type, ...], what: str) -> None:
     """One sentence for a value of another type: "{what}, not a list.\""""
     if not isinstance(value, wanted):
         raise SSegError(f"{what}, not {type(value).__name__}.")
+
+
+def check_background(threshold: float) -> float:
+    """The background threshold: a score below it is nothing that was asked for. SSegError outside 0..1, or for what is
+    no number."""
+    return share(threshold, "The background threshold")

@@ -15,18 +15,19 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from sseg import config_rules, hub
+from sseg import hub
 from sseg.arguments import of_type
-from sseg.config import SSegConfig
 from sseg.errors import SSegError, shown
-from sseg.model import SSegModel
+from sseg.models import config_rules
+from sseg.models.config import SSegConfig
+from sseg.models.sseg import SSegModel
+from sseg.models.tensors import check_header, check_values
+from sseg.models.text import load_tokenizer
 from sseg.paths import WEIGHTS
-from sseg.tensors import check_header, check_values
-from sseg.text import load_tokenizer
 
 REQUIRED = ("config.json", "model.safetensors")
 PHOTOS, SCENES = "photos", "mini"  # bundled weights: of photographs; of rendered scenes, always there
-PLUS = "sseg-plus"  # model_type of S-Seg+ (`sseg.self_trained`), which has a fixed list of categories and no tokenizer
+PLUS = "sseg-plus"  # model_type of S-Seg+ (`sseg.models.student`): a fixed list of categories, no tokenizer
 DOWNLOADED = ["*.json", "model.safetensors", "README.md", "recipe.yaml"]
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 
@@ -120,8 +121,8 @@ def load_model(folder: Path, model_class: type[PreTrainedModel] = SSegModel) -> 
     """The model in evaluation mode, float32 on the CPU; strict.
 
     Raises:
-        SSegError: a damaged file, a configuration out of its ranges (`sseg.config_rules`), or a tensor that is missing,
-            extra, of another shape or type, or that nothing can be computed with (`sseg.tensors`), by its name.
+        SSegError: a damaged file, a configuration out of its ranges (`sseg.models.config_rules`), or a tensor that is
+            missing, extra, of another shape or type, or that nothing can be computed with (`models.tensors`), by name.
     """
     verify(folder, model_class.config_class.model_type)
     config, skeleton = _load_config(folder, model_class)

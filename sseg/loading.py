@@ -5,9 +5,10 @@ import torch
 
 from sseg import checkpoint, devices
 from sseg.errors import SSegError
-from sseg.folding import fold_norms
+from sseg.fixed_vocabulary import SelfTrainedSegmenter
+from sseg.models.folding import fold_norms
+from sseg.models.student import SelfTrainedModel
 from sseg.segmenter import Segmenter
-from sseg.self_trained import SelfTrainedModel, SelfTrainedSegmenter
 
 
 def load(name=None, device="auto", combine: str | None = None, prompt: str | None = None):

@@ -1,35 +1,27 @@
-"""encode(picture) -> ask(phrases) -> Segmentation."""
+"""encode(image) -> ask(phrases) -> Segmentation."""
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
-from tokenizers.models import WordLevel
 from torch import Tensor
 
 from sseg import images, inference
-from sseg.arguments import of_type, whole
+from sseg.arguments import check_background, of_type, whole
 from sseg.cost import check_seen
 from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
-from sseg.outlines import colours, soft_follow
-from sseg.phrases import content_words, key, parse, synonyms_of, words_of
-from sseg.pseudo_masks import pseudo_masks
+from sseg.inference.surroundings import BACKGROUND, lift
+from sseg.phrases import content_words, key, parse
+from sseg.pseudo_masks.edges import colours, soft_follow
+from sseg.pseudo_masks.generate import pseudo_masks
 from sseg.segmentation import Segmentation
-from sseg.slips import slips
-from sseg.surroundings import BACKGROUND, lift
-from sseg.text import tokenize
-from sseg.threshold import check_background
+from sseg.vocabulary import Vocabulary
 
-CACHED_TEXTS = 8192
 LONG_SIDES = (64, 4096)  # pixels at which a picture may be looked at
 MAX_WINDOWS_SIDE = 8
 WINDOW_BATCH = 4
-TEXT_BATCH = 256
-_COLOURS = PixelFeatures()  # what masks are evened out by
+_COLOURS = PixelFeatures()  # what masks are smoothed by
 
 
 @dataclass(frozen=True)
@@ -55,13 +47,10 @@ class Segmenter:
     def __init__(self, model, tokenizer, words=(), name="", combine: str | None = None, prompt: str | None = None):
         """`words`: what the weights were trained on, entries with "text" (vocabulary.json); may be empty."""
         self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.name = name
-        self.words = list(words)
+        self.name, self.tokenizer = name, tokenizer
         self.combine = combine or model.config.combine
         self.prompt = prompt or model.config.prompt
-        self._cache: OrderedDict[str, Tensor] = OrderedDict()
-        self._lock = threading.Lock()
+        self.vocabulary = Vocabulary(model, tokenizer, words, self.prompt)
 
     @property
     def device(self) -> torch.device:
@@ -109,7 +98,7 @@ class Segmenter:
 
     def encoded(self, own: Tensor, weights: Tensor, embeddings: Tensor, size: tuple[int, int]) -> Encoded:
         """What questions need of masks that are there already: `Encoded`'s mask logits, weights and embeddings."""
-        known, _ = self.logits(embeddings, self._known_texts, self._known_embeddings)
+        known, _ = self.logits(embeddings, self.vocabulary.known_texts, self.vocabulary.known_embeddings)
         return Encoded(own, weights, embeddings, known, size)
 
     def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
@@ -128,15 +117,15 @@ class Segmenter:
     @torch.inference_mode()
     def run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mask logits (B, N, h / s, w / s), s = `mask_stride`, and embeddings (B, N, E) of pictures (B, 3, h, w) uint8,
-        sides multiples of 32: the model's, evened out where the weights say so."""
+        sides multiples of 32: the model's, smoothed where the weights say so."""
         config = self.model.config
         pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             out = self.model.encode_image(pixel_values)
-        return self.refined(pixels, out.mask_logits.float()), out.mask_embeddings.float()
+        return self.smoothed(pixels, out.mask_logits.float()), out.mask_embeddings.float()
 
-    def refined(self, pixels: Tensor, masks: Tensor) -> Tensor:
-        """Mask logits (B, N, h, w) of these pictures made finer, where the weights say so: evened out over clusters of
+    def smoothed(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """Mask logits (B, N, h, w) of these pictures made finer, where the weights say so: smoothed over clusters of
         colour, or following the picture's colours, then at a multiple of h and w."""
         if self.model.config.outlines:
             fine = [soft_follow(one.sigmoid(), colours(picture, masks.shape[2:]))
@@ -146,7 +135,7 @@ class Segmenter:
         if not k:
             return masks
         clusters = pseudo_masks(pixels, _COLOURS, k, masks.shape[2:], seeds=0)
-        return torch.stack([inference.even_out(*one, k) for one in zip(masks, clusters, strict=True)])
+        return torch.stack([inference.smooth_masks(*one, k) for one in zip(masks, clusters, strict=True)])
 
     def _encode_windows(self, rgb, side):
         window = max(inference.STRIDE, round(side / inference.STRIDE) * inference.STRIDE)
@@ -163,138 +152,31 @@ class Segmenter:
         return inference.assemble(masks, corners, size, window // masks.shape[-1]), embeddings.flatten(0, 1)
 
     # ---- texts ---------------------------------------------------------------------------------------------------
-    @torch.inference_mode()
-    def embed(self, texts: list[str]) -> Tensor:
-        """Embeddings (T, E) of unit length, each text put into the prompt; remembered by text."""
-        texts = list(map(self._spelled, texts))
-        with self._lock:
-            found = {text: self._cache[text] for text in texts if text in self._cache}
-        new = [text for text in dict.fromkeys(texts) if text not in found]
-        for start in range(0, len(new), TEXT_BATCH):
-            batch = new[start : start + TEXT_BATCH]
-            prompts = [self.prompt.replace("{}", text) for text in batch]
-            ids, mask = tokenize(self.tokenizer, prompts, self.model.config.text_max_length)
-            embedded = self.model.encode_text(ids.to(self.device), mask.to(self.device)).float()
-            found.update(zip(batch, embedded.unbind(), strict=True))
-        with self._lock:
-            for text in dict.fromkeys(texts):
-                self._cache[text] = found[text]
-                self._cache.move_to_end(text)
-            while len(self._cache) > CACHED_TEXTS:
-                self._cache.popitem(last=False)
-        return torch.stack([found[text] for text in texts])
-
-    def _spelled(self, text: str) -> str:
-        """The text with hyphens where the weights know them: "blue-tiled" is read as two words, "t-shirt" as it is."""
-        if "-" not in text or not self.words:
-            return text
-        parts = (word if word.casefold() in self._hyphenated else word.replace("-", " ") for word in text.split())
-        return " ".join(" ".join(parts).split()) or text
-
-    @cached_property
-    def _hyphenated(self) -> set[str]:
-        return {part for word in self.words for part in word["text"].casefold().split() if "-" in part}
-
-    @cached_property
-    def _naming(self) -> list[dict]:
-        return [word for word in self.words if word.get("kind") != "other"]
-
-    @cached_property
-    def _known_texts(self) -> list[str]:
-        """What the weights can name; words of other kinds ("running", "brown") are known, but name nothing."""
-        return list(dict.fromkeys(word["text"] for word in self._naming))
-
-    @cached_property
-    def _known_embeddings(self) -> Tensor:  # (V, E)
-        if not self._known_texts:
-            return torch.empty(0, self.model.config.embed_dim, device=self.device)
-        return self.embed(self._known_texts)
-
-    @cached_property
-    def _known_places(self) -> dict[str, list[int]]:
-        """Known text -> places in `_known_texts` of all that mean the same: it, its name and the name's synonyms, its
-        kinds and its wider name."""
-        index = {text: i for i, text in enumerate(self._known_texts)}
-        wider = {word["text"]: word["wider"] for word in self._naming if "wider" in word}
-        families: dict[str, set[int]] = {}
-        for word in self._naming:
-            families.setdefault(word.get("name", word["text"]), set()).add(index[word["text"]])
-        places: dict[str, set[int]] = {}
-        for word in self._naming:
-            places.setdefault(key(word["text"]), set()).update(families[word.get("name", word["text"])])
-        for kind, name in wider.items():  # a man is no rival of a person, nor a person of a man
-            places.setdefault(key(name), set()).add(index[kind])
-            if name in index:
-                places[key(kind)].add(index[name])
-        return {text: sorted(indices) for text, indices in places.items()}
-
-    @cached_property
-    def _known_words(self) -> set[str]:
-        taught = [word[key] for word in self.words for key in ("text", "wider") if key in word]
-        return set().union(*map(content_words, taught))
-
-    def known(self, phrase: str) -> bool:
-        """Whether at least one word that carries meaning occurred in training; True if nothing is recorded."""
-        of_type(phrase, str, "A phrase is a text")
-        return not self.words or bool(content_words(phrase) & self._known_words)
-
-    @torch.inference_mode()
-    def nearest(self, phrase: str, n: int = 3) -> list[tuple[str, float]]:
-        """The `n` known texts nearest to a phrase, each with the cosine (-1..1) of the two texts' embeddings.
-
-        First those that the phrase may be a slip of the pen for, then by meaning; of a phrase without any word that the
-        text tower can read, the slips alone. Synonyms ("lorry|truck") count as the nearest of them does.
-        """
-        of_type(phrase, str, "A phrase is a text")
-        n = whole(n, "The number of words", 1, 1_000_000)
-        if not self._known_texts:
-            return []
-        parts = synonyms_of(phrase) or [phrase]
-        cosines = (self._known_embeddings @ self.embed(parts).T).amax(1)  # (V,)
-        places = {text: i for i, text in enumerate(self._known_texts)}
-        first = [places[text] for text in self.slips(phrase)]
-        legible = not self._whole_words or any(self._read_whole(word) for word in words_of(phrase))
-        order = cosines.argsort(descending=True)[: 2 * n].tolist() if legible else []
-        chosen = list(dict.fromkeys([*first, *order]))[:n]
-        return [(self._known_texts[i], float(cosines[i])) for i in chosen]
+    @property
+    def words(self) -> list[dict]:
+        """What the weights were trained on: the entries of vocabulary.json."""
+        return self.vocabulary.words
 
     @property
     def knows_unseen(self) -> bool:
-        """Whether words that no caption held mean something to the weights: they were given vectors of such words."""
-        return self.model.config.text_tower == "words"
+        """See `Vocabulary.knows_unseen`."""
+        return self.vocabulary.knows_unseen
 
-    def read_as(self, text: str) -> str:
-        """The text in known words: an unseen word gives way to the known one that it is read as by more than half
-        ("lorry": "truck")."""
-        if not (self._whole_words and self.knows_unseen):
-            return text
-        return " ".join(self._stands_for.get(word, word) for word in words_of(text))
+    def embed(self, texts: list[str]) -> Tensor:
+        """See `Vocabulary.embed`."""
+        return self.vocabulary.embed(texts)
 
-    @cached_property
-    def _stands_for(self) -> dict[str, str]:
-        """Unseen word -> the known word that it is read as by more than half."""
-        tower = self.model.text_tower
-        share, place = tower.nearness.max(1)
-        known = tower.nearest.gather(1, place[:, None])[:, 0].tolist()
-        words = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        return {words[tower.known + i]: words[known[i]] for i in (share > 0.5).nonzero()[:, 0].tolist()}
+    def known(self, phrase: str) -> bool:
+        """See `Vocabulary.known`."""
+        return self.vocabulary.known(phrase)
+
+    def nearest(self, phrase: str, n: int = 3) -> list[tuple[str, float]]:
+        """See `Vocabulary.nearest`."""
+        return self.vocabulary.nearest(phrase, n)
 
     def slips(self, phrase: str) -> list[str]:
-        """Known texts that a word of the phrase may be a slip of the pen for ("grsas": grass), the most alike first.
-
-        A word that the tokenizer has as a whole is none.
-        """
-        odd = [word for word in words_of(phrase) if content_words(word) and not self._read_whole(word)]
-        return list(dict.fromkeys(known for word in odd for known in slips(word, self._known_texts)))
-
-    @cached_property
-    def _whole_words(self) -> bool:
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        return backend is not None and isinstance(backend.model, WordLevel)
-
-    def _read_whole(self, word: str) -> bool:
-        """Whether the tokenizer has the word itself, neither its pieces nor an "unknown" in its place."""
-        return self._whole_words and self.tokenizer.backend_tokenizer.token_to_id(word) is not None
+        """See `Vocabulary.slips`."""
+        return self.vocabulary.slips(phrase)
 
     # ---- questions -----------------------------------------------------------------------------------------------
     @torch.inference_mode()
@@ -315,7 +197,7 @@ class Segmenter:
         self._check(encoded)
         background = check_background(self.background if background is None else background)
         classes = parse(phrases)
-        texts_of = self.with_kinds([one.synonyms for one in classes])
+        texts_of = self.vocabulary.with_kinds([one.synonyms for one in classes])
         texts = [text for one in texts_of for text in one]
         owners = None  # each text is a class
         if len(texts) > len(classes):
@@ -323,7 +205,7 @@ class Segmenter:
         embeddings = self.embed(texts)
         logits, nearest = self.logits(encoded.mask_embeddings, texts, embeddings, owners)
         if competitors:
-            logits = torch.cat([logits, self._rival_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
+            logits = torch.cat([logits, self._distractor_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
         probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
         weights = encoded.mask_weights
         scores = inference.combine_scores(weights, probabilities)
@@ -346,61 +228,39 @@ class Segmenter:
     def _check(self, encoded) -> None:
         of_type(encoded, Encoded, "What is asked about is what encode(picture) gave")
         widths = encoded.mask_embeddings.shape[1], encoded.known_logits.shape[1]
-        if widths != (self.model.config.embed_dim, len(self._known_texts)):
+        if widths != (self.model.config.embed_dim, len(self.vocabulary.known_texts)):
             raise SSegError("The picture was encoded by other weights: encode it with these.")
-
-    def with_kinds(self, asked: list[tuple[str, ...]]) -> list[list[str]]:
-        """The texts of each class and their kinds that nobody asked for by name: "person" is also man, woman, boy."""
-        named = {key(text) for texts in asked for text in texts}
-        read = [[key(self.read_as(text)) for text in texts] for texts in asked]
-        kinds = [[kind for text in texts for kind in self._kinds.get(text, ())] for texts in read]
-        return [[*texts, *(kind for kind in dict.fromkeys(more) if key(kind) not in named)]
-                for texts, more in zip(asked, kinds, strict=True)]  # fmt: skip
-
-    @cached_property
-    def _kinds(self) -> dict[str, list[str]]:
-        """Known text -> its known kinds and parts (entries of vocabulary.json with "wider")."""
-        kinds: dict[str, list[str]] = {}
-        for word in self._naming:
-            if "wider" in word:
-                kinds.setdefault(key(word["wider"]), []).append(word["text"])
-        return kinds
 
     def logits(self, masks: Tensor, texts: list[str], embeddings: Tensor, owners: Tensor | None = None):
         """Logits (M, C) of masks (M, E) and classes, and which text won each (`inference.class_logits`).
 
         Scaled cosines, less what each text fits on average (`SSegModel.offsets`); words for surroundings are raised by
-        what the background has (`sseg.surroundings`).
+        what the background has (`sseg.inference.surroundings`).
 
         Args:
             texts, embeddings: T texts and their embeddings (T, E).
             owners: (T,) the class of each text; None: each is its own.
         """
         offsets = self.model.offsets(embeddings)  # (T,)
-        raised = [bool(content_words(text) & self._surroundings) for text in texts] if self._surroundings else [False]
+        marked = self.vocabulary.surroundings
+        raised = [bool(content_words(text) & marked) for text in texts] if marked else [False]
         if any(raised):
             offsets = offsets - self._lift(masks)[:, None] * torch.tensor(raised, device=masks.device)  # (M, T)
         return inference.class_logits(masks, embeddings, self.model.use_scale, owners, offsets)
 
     def _lift(self, masks: Tensor) -> Tensor:
         """What the background raises words for surroundings by: (M, E) -> (M,)."""
-        known = [word["text"] for word in self._naming if word.get("kind") == "surroundings"]
+        known = [word["text"] for word in self.vocabulary.naming if word.get("kind") == "surroundings"]
         embeddings = self.embed([BACKGROUND, *known])
         logits, _ = inference.class_logits(masks, embeddings, self.model.use_scale,
                                            offsets=self.model.offsets(embeddings))  # fmt: skip
         return lift(logits[:, 0], logits[:, 1:])
 
-    @cached_property
-    def _surroundings(self) -> set[str]:
-        """Content words of the known texts for surroundings; empty for weights that tell none apart."""
-        texts = [word["text"] for word in self._naming if word.get("kind") == "surroundings"]
-        return set().union(*map(content_words, texts))
-
-    def _rival_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
+    def _distractor_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
         """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
-        same = (embeddings @ self._known_embeddings.T).amax(0) > self.model.config.too_close  # (V,)
-        read = [key(self.read_as(text)) for text in texts]
-        same[[i for text in read for i in self._known_places.get(text, ())]] = True
+        same = (embeddings @ self.vocabulary.known_embeddings.T).amax(0) > self.model.config.too_close  # (V,)
+        read = [key(self.vocabulary.read_as(text)) for text in texts]
+        same[[i for text in read for i in self.vocabulary.known_places.get(text, ())]] = True
         shut_out = torch.zeros(same.shape, device=self.device).masked_fill(same, -torch.inf)
         shut_out = shut_out - self.model.config.handicap
         return encoded.known_logits + shut_out  # a fifth of the time of filling (N, V) under a mask
@@ -413,7 +273,7 @@ class Segmenter:
     def _best_words(self, scores: Tensor, n: int) -> list[dict]:
         values, order = scores.topk(min(n, len(scores)))
         pairs = zip(order.tolist(), values.tolist(), strict=True)
-        return [{"phrase": self._known_texts[i], "score": value} for i, value in pairs]
+        return [{"phrase": self.vocabulary.known_texts[i], "score": value} for i, value in pairs]
 
     # ---- the model's own segments ----------------------------------------------------------------------------------
     @torch.inference_mode()
@@ -471,6 +331,6 @@ class Segmenter:
             "combine": self.combine,
             "prompt": self.prompt,
             "temperature": float(1 / self.model.use_scale),
-            "known_phrases": len(self._known_texts),
+            "known_phrases": len(self.vocabulary.known_texts),
             "known_kinds": kinds,
         }

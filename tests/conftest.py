@@ -78,7 +78,7 @@ def emoji_font():
 @pytest.fixture(scope="session")
 def tiny_config():
     """The smallest model that still has every part; tests that build their own start from it."""
-    from sseg.config import SSegConfig
+    from sseg.models.config import SSegConfig
 
     backbone = {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}
     backbone |= {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
@@ -107,7 +107,7 @@ def tiny_weights(tmp_path_factory, tiny_config):
 
     Session-wide and read-only: a test that damages weights works on a copy.
     """
-    from sseg.model import SSegModel
+    from sseg.models.sseg import SSegModel
     from train.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("weights") / "tiny"

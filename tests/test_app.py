@@ -19,12 +19,14 @@ from pycocotools import mask as coco_mask
 
 import sseg
 from sseg import checkpoint
-from sseg.app import cards, examples, failures, main, segment, weights
+from sseg.app import failures, main, weights
 from sseg.app.build import build
+from sseg.app.components import cards, examples
+from sseg.app.components.viewer import STATIC, pack_ids
 from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
-from sseg.app.viewer import HERE, pack_ids
+from sseg.app.tabs import segment
+from sseg.arguments import BACKGROUND
 from sseg.segmenter import Segmenter
-from sseg.threshold import BACKGROUND
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -184,9 +186,9 @@ def test_markup_in_phrases_comes_back_as_typed(client, path):
 
 
 def test_the_templates_hold_no_value():
-    template = "".join(path.read_text() for path in HERE.glob("*.html"))
+    template = "".join(path.read_text() for path in STATIC.glob("*.html"))
     assert "{" not in template and "$" not in template and "`" not in template  # gradio would evaluate it
-    scripts = "".join(path.read_text() for path in HERE.glob("*.js"))
+    scripts = "".join(path.read_text() for path in STATIC.glob("*.js"))
     assert "innerHTML" not in scripts and "insertAdjacentHTML" not in scripts
 
 
@@ -363,6 +365,6 @@ def test_the_command_without_its_weights_says_so(tmp_path):
 
 
 def test_the_page_begins_with_the_background_of_the_library():
-    html = (HERE / "viewer.html").read_text(encoding="utf-8")
+    html = (STATIC / "viewer.html").read_text(encoding="utf-8")
     slider = re.search(r'class="sv-background"[^>]* value="(\d+)".*?<output>([\d.]+)<', html)
     assert int(slider[1]) == round(100 * BACKGROUND) and float(slider[2]) == BACKGROUND

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sseg.app.pseudo_masks import HeatMap
-from sseg.app.study import Study
-from sseg.app.viewer import Saved
+from sseg.app.components.panels import Study
+from sseg.app.components.viewer import Saved
+from sseg.app.tabs.pseudo_masks import HeatMap
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8))
 

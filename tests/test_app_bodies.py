@@ -12,8 +12,8 @@ import pytest
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from sseg.app.bodies import FILES, MB, WORDS, Bodies
 from sseg.app.build import build, options
+from sseg.app.guards.bodies import FILES, MB, WORDS, Bodies
 
 EVENTS = ["gradio_api/call/segment", "gradio_api/queue/join", "gradio_api/component_server", "gradio_api/run/ask",
           "gradio_api/reset", "gradio_api/cancel", "no-such-page"]  # fmt: skip

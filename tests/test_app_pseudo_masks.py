@@ -14,12 +14,13 @@ from pycocotools import mask as coco_mask
 from sklearn.metrics import adjusted_rand_score
 
 from sseg.__main__ import main
-from sseg.app import cells, failures, pseudo_masks
-from sseg.app.clusters import Clusters, Settings
+from sseg.app import cells, failures
+from sseg.app.cluster_service import Clusters, Settings
+from sseg.app.panel_service import Studies
 from sseg.app.running import Run
 from sseg.app.service import VIEW_PIXELS, Service
-from sseg.app.studies import Studies
-from sseg.pseudo_masker import PseudoMasker
+from sseg.app.tabs import pseudo_masks
+from sseg.pseudo_masks.masker import PseudoMasker
 
 SETTINGS = ("pixels", 5, "", 224, 0, "kmeans")  # features, k, facet, resolution, seed, method
 

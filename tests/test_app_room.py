@@ -9,7 +9,7 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from sseg.app.build import build, options
-from sseg.app.room import AROUND, Room, make_room
+from sseg.app.guards.room import AROUND, Room, make_room
 from tests.raw import META, ask, upload
 
 MB = 1 << 20

@@ -13,8 +13,8 @@ from gradio.utils import get_upload_folder
 from gradio_client import handle_file
 from PIL import Image
 
-from sseg.app import examples
 from sseg.app.build import build
+from sseg.app.components import examples
 from tests.raw import META, ask, upload
 
 REFUSED = "This file was not given to this page, or it has been cleared away since: choose it again."

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from benchmarks.big_pictures import chunk, measure, png
-from sseg import SSegError, bands, decoding, images
+from sseg import SSegError, images
+from sseg.images import bands, decoding
 
 
 def tiff(mode, size, file, **options):

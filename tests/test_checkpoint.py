@@ -35,7 +35,7 @@ def problem_of(folder):
 
 
 def test_weights_come_back_as_they_were_saved(weights):
-    from sseg.model import SSegModel
+    from sseg.models.sseg import SSegModel
 
     model = checkpoint.load_model(weights)
     assert not model.training and not any(p.requires_grad for p in model.parameters())
@@ -286,7 +286,7 @@ def test_a_vocabulary_of_anything_else_is_damaged(weights, word):
 @pytest.mark.parametrize("change", [{"width": 10**9}, {"depth": 10**9}, {"width": "128"}, {"heads": 0}, {"ratio": -1},
                                     {"stem": []}, {"unknown": 5}, {"out": 10**6}])  # fmt: skip
 def test_features_of_a_senseless_size_are_one_sentence(tmp_path, change):
-    from sseg.features.network import load_network
+    from sseg.models.small_vit import load_network
 
     folder = shutil.copytree(WEIGHTS / "features-mini", tmp_path / "mini")
     sizes = json.loads((folder / "config.json").read_text())
@@ -296,7 +296,7 @@ def test_features_of_a_senseless_size_are_one_sentence(tmp_path, change):
 
 
 def test_features_with_values_that_are_no_numbers_are_one_sentence(tmp_path):
-    from sseg.features.network import load_network
+    from sseg.models.small_vit import load_network
 
     folder = shutil.copytree(WEIGHTS / "features-mini", tmp_path / "mini")
     change_tensors(folder, lambda tensors: tensors["cls"].fill_(torch.nan))

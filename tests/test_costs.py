@@ -10,7 +10,7 @@ from gradio_client.exceptions import AppError
 import sseg
 from sseg.__main__ import main
 from sseg.errors import SSegError
-from sseg.pseudo_masker import PseudoMasker, check
+from sseg.pseudo_masks.masker import PseudoMasker, check
 
 SQUARE = np.zeros((300, 300, 3), np.uint8)
 

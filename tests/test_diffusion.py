@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sseg.features.diffusion import KEYS, at_border, diffused
+from sseg.features.random_walk import KEYS, at_border, diffused
 
 
 def walk(x, width, steps):

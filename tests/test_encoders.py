@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 import sseg
-from sseg.config import SSegConfig
 from sseg.errors import SSegError
-from sseg.folding import fold_norms
-from sseg.model import SSegModel
+from sseg.models.config import SSegConfig
+from sseg.models.folding import fold_norms
+from sseg.models.sseg import SSegModel
 from train.encoder_start import freeze, in_order, start_encoder
 from train.pretrain import make_optimizer
 

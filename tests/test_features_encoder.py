@@ -14,7 +14,7 @@ from sseg import SSegError, images
 from sseg.features import source
 from sseg.features.encoder import PREFIX, EncoderFeatures
 from sseg.paths import ASSETS, WEIGHTS
-from sseg.pseudo_masks import grid_of, pseudo_masks
+from sseg.pseudo_masks.generate import grid_of, pseudo_masks
 from tests.tars import write_tar
 from train.pseudo_masks import main, read_meta, read_shard, seed_of
 

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import ParallelScalingBlock
 
 import sseg
 from sseg import SSegError, features, hub, inference
-from sseg.features import source, vit
+from sseg.features import source, timm_vit
 from tests.hub import point_to, serve
 
 DINO = "vit_small_patch8_224.dino"
@@ -232,7 +232,7 @@ def test_a_picture_does_not_depend_on_its_batch_mates(cache, monkeypatch, facet)
     cache(PLAIN)
     network, pixels = source(PLAIN, facet), pictures(64, 64, 7)
     together = network(pixels, (4, 4))
-    monkeypatch.setattr(vit, "TOKENS_AT_ONCE", 3 * 16)  # batches of 3, 3 and 1
+    monkeypatch.setattr(timm_vit, "TOKENS_AT_ONCE", 3 * 16)  # batches of 3, 3 and 1
     torch.testing.assert_close(network(pixels, (4, 4)), together, atol=2e-5, rtol=0)
     torch.testing.assert_close(network(pixels[4:5], (4, 4))[0], together[4], atol=2e-5, rtol=0)
 

@@ -10,8 +10,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from sseg.errors import SSegError
-from sseg.features.mini import MiniFeatures
-from sseg.features.network import SmallViT
+from sseg.features.small_vit import MiniFeatures
+from sseg.models.small_vit import SmallViT
 from train import features, grouping
 from train.data.grouped import GroupedPictures
 from train.recipe import read_recipe

@@ -82,7 +82,7 @@ SIZES = [(30, 50), (5, 4), (1, 1), (9, 11), (213, 97)]
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("smooth", [True, False])
 def test_top_class_is_the_argmax_of_the_enlarged_scores(size, smooth, monkeypatch):
-    monkeypatch.setattr(inference, "_STRIP", 5000)  # several strips even here
+    monkeypatch.setattr("sseg.inference.upsampling._STRIP", 5000)  # several strips even here
     scores = torch.rand(40, 9, 11, generator=torch.Generator().manual_seed(1))
     if smooth:
         scores = scores_of(logits(12), unit(12, 5), unit(40, 5, seed=1), 30.0)
@@ -154,11 +154,11 @@ def test_masks_evened_out_have_their_mean_everywhere_in_a_cluster():
     generator = torch.Generator().manual_seed(0)
     logits = 4 * torch.randn(3, 5, 7, generator=generator)
     clusters = torch.randint(0, 4, (5, 7), generator=generator)
-    evened = inference.even_out(logits, clusters, 6).sigmoid()  # clusters 4 and 5 are empty
+    smooth = inference.smooth_masks(logits, clusters, 6).sigmoid()  # clusters 4 and 5 are empty
     for cluster in range(4):
         inside = clusters == cluster
         mean = logits.sigmoid()[:, inside].mean(1, keepdim=True)
-        assert torch.allclose(evened[:, inside], mean.expand(-1, int(inside.sum())), atol=1e-5)
+        assert torch.allclose(smooth[:, inside], mean.expand(-1, int(inside.sum())), atol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [4, 8])

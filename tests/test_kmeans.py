@@ -6,7 +6,7 @@ from sklearn.cluster import KMeans
 
 from sseg.errors import SSegError
 from sseg.features import source
-from sseg.kmeans import kmeans
+from sseg.pseudo_masks.kmeans import kmeans
 
 
 def modes(images, tokens, dims, count, noise, seed=0, unit=False):
@@ -134,7 +134,7 @@ def test_more_clusters_than_distinct_tokens():
 
 
 def test_empty_clusters_take_the_farthest_tokens():
-    from sseg.kmeans import _step
+    from sseg.pseudo_masks.kmeans import _step
 
     x = torch.tensor([[0.0], [1], [2], [30]])[None]
     centers = torch.tensor([[[1.0], [500], [900]]])
@@ -150,7 +150,7 @@ def test_as_many_clusters_as_tokens_is_exact():
 
 
 def test_uniforms_are_uniform_and_differ_between_neighbouring_seeds():
-    from sseg.kmeans import _uniforms
+    from sseg.pseudo_masks.kmeans import _uniforms
 
     draws = _uniforms(torch.arange(2000), 50).double()
     assert 0 <= float(draws.min()) and float(draws.max()) < 1

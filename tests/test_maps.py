@@ -13,8 +13,8 @@ from PIL import Image
 from transformers import TimmBackbone, TimmBackboneConfig
 
 from sseg.errors import SSegError
-from sseg.kmeans import kmeans
-from sseg.map_clusters import cell_features
+from sseg.models.map_clusters import cell_features
+from sseg.pseudo_masks.kmeans import kmeans
 from tests.tars import write_tar
 from train.data import maps
 from train.data.maps import Kept, MapPairs, keep, samples_of, view_of
@@ -281,8 +281,8 @@ def test_kinds_are_written_down_with_their_wider_name(opened):
 
 
 def test_features_of_masks_are_kept_in_the_order_of_the_maps(opened, tiny_config, tmp_path):
-    from sseg.config import SSegConfig
-    from sseg.model import SSegModel
+    from sseg.models.config import SSegConfig
+    from sseg.models.sseg import SSegModel
 
     backbone = {"model_type": "timm_backbone", "backbone": "test_efficientnet", "out_indices": [2, 3, 4]}
     backbone["output_stride"] = 16

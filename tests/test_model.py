@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sseg.config import PAPER, SSegConfig
-from sseg.model import SSegModel, end_states, merge_alike, pool_under_masks
+from sseg.models.config import PAPER, SSegConfig
+from sseg.models.sseg import SSegModel, end_states, merge_alike, pool_under_masks
 
 TINY = {
     "backbone": {"model_type": "resnet", "layer_type": "basic", "embedding_size": 8}

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from sseg import PseudoMasker, SSegError
-from sseg.outlines import FINE, RADIUS, SHARPNESS, colours, follow
+from sseg.pseudo_masks.edges import FINE, RADIUS, SHARPNESS, colours, follow
 
 
 def two_halves(height, width, border):

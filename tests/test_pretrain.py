@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import sseg
 from sseg.errors import SSegError
-from sseg.pseudo_masks import pseudo_masks
+from sseg.pseudo_masks.generate import pseudo_masks
 from train import log, pretrain
 from train.recipe import read_recipe
 from train.schedule import learning_rate

@@ -20,7 +20,7 @@ from PIL import Image
 
 from sseg.errors import SSegError
 from sseg.features import source
-from sseg.pseudo_masks import grid_of, pseudo_masks
+from sseg.pseudo_masks.generate import grid_of, pseudo_masks
 from tests.tars import write_tar
 from train import pretrain
 from train.data.grids import Grids

@@ -15,12 +15,12 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from sseg import PseudoMasker, SSegError
-from sseg.clusters import PseudoMasks
-from sseg.feature_map import Features
 from sseg.features import source
-from sseg.outlines import FINE
-from sseg.pseudo_masker import check
-from sseg.pseudo_masks import grid_of, pseudo_masks
+from sseg.pseudo_masks.edges import FINE
+from sseg.pseudo_masks.feature_map import Features
+from sseg.pseudo_masks.generate import grid_of, pseudo_masks
+from sseg.pseudo_masks.masker import check
+from sseg.pseudo_masks.result import PseudoMasks
 from train import evaluate
 
 

@@ -6,7 +6,7 @@ import torch
 from sseg.errors import SSegError
 from sseg.features import source
 from sseg.metrics import StreamingIoU, oracle_update
-from sseg.pseudo_masks import grid_of, pseudo_masks
+from sseg.pseudo_masks.generate import grid_of, pseudo_masks
 
 PIXELS = source("pixels")
 

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from sseg.errors import SSegError
-from sseg.features.network import SmallViT
+from sseg.models.small_vit import SmallViT
 from train.publish import FILES, main, publish
 
 STEP = {"dice": 1.5, "focal": 0.1, "contrastive": 4.0, "phrases": 5.0, "retrieval": 0.02, "seconds": 1800.0}

@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 import sseg
 from sseg import SSegError, inference
+from sseg.arguments import BACKGROUND
 from sseg.segmenter import Segmenter
-from sseg.threshold import BACKGROUND
 
 
 @pytest.fixture(scope="module")
@@ -237,9 +237,9 @@ def test_text_embeddings_are_made_once(world, monkeypatch):
 
 def test_the_cache_of_texts_is_bounded(world, monkeypatch):
     seg, _ = world
-    monkeypatch.setattr("sseg.segmenter.CACHED_TEXTS", 10)
+    monkeypatch.setattr("sseg.vocabulary.CACHED_TEXTS", 10)
     rows = seg.embed([f"phrase {i}" for i in range(50)])
-    assert rows.shape == (50, 8) and len(seg._cache) == 10
+    assert rows.shape == (50, 8) and len(seg.vocabulary._cache) == 10
 
 
 def test_asking_does_not_depend_on_what_was_asked_before(seg, picture):

@@ -12,11 +12,11 @@ import yaml
 from PIL import Image
 
 import sseg
-from sseg.config import SSegConfig
-from sseg.context_head import ContextHead, describe
 from sseg.errors import SSegError
-from sseg.model import SSegModel
-from sseg.self_trained import present
+from sseg.fixed_vocabulary import present
+from sseg.models.config import SSegConfig
+from sseg.models.context_head import ContextHead, describe
+from sseg.models.sseg import SSegModel
 from tests.tars import write_tar
 from tests.test_self_train import ROOT, killed_when
 from train import labels, self_train

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 import sseg
 from sseg import SSegError, checkpoint, inference
 from sseg.__main__ import main
-from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
-from sseg.threshold import BACKGROUND
+from sseg.arguments import BACKGROUND
+from sseg.models.student import SelfTrainedConfig, SelfTrainedModel
 
 CATEGORIES = ["dog|puppy", "grass", "sky"]
 SMALL = {"name": "small-vit", "width": 16, "depth": 4, "heads": 2, "stem": [8, 8], "out": 8}

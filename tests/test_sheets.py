@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sseg import sheets
+from sseg.cli import sheets
 
 
 def rows(count, size=(90, 120)):

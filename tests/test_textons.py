@@ -11,7 +11,7 @@ from sseg.errors import SSegError
 from sseg.features.pixels import PixelFeatures
 from sseg.features.textons import Dictionary, TextonFeatures, main_directions, responses
 from sseg.paths import WEIGHTS
-from sseg.pseudo_masks import pseudo_masks
+from sseg.pseudo_masks.generate import pseudo_masks
 from train import textons
 
 SIZES = [((12, 12), (48, 48)), ((7, 13), (50, 41)), ((20, 24), (33, 90)), ((1, 1), (9, 9)), ((2, 40), (64, 500))]

@@ -6,9 +6,9 @@ import pytest
 import yaml
 from transformers import CLIPTokenizer
 
-from sseg.config import PAPER, SSegConfig
 from sseg.errors import SSegError
-from sseg.text import load_tokenizer, tokenize
+from sseg.models.config import PAPER, SSegConfig
+from sseg.models.text import load_tokenizer, tokenize
 from train.pretrain import model_config
 from train.tokenizer import make_tokenizer, train_tokenizer
 

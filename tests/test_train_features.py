@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import yaml
 from safetensors.torch import load_file
 
-from sseg.features.network import SmallViT
+from sseg.models.small_vit import SmallViT
 from train import features
 from train.data.pictures import Pictures, collage, in_patches
 from train.recipe import read_recipe

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 import sseg
-from sseg.model import SSegModel
-from sseg.word_tower import WordTower
+from sseg.models.sseg import SSegModel
+from sseg.models.word_tower import WordTower
 from train.word_vectors import word_tokenizer
 
 WORDS = ["<|pad|>", "<|end|>", "<|unknown|>", "the", "dog", "cat", "grass", "sky"]  # known
@@ -143,9 +143,10 @@ def test_an_unseen_word_is_asked_as_the_known_one_that_it_is_read_as(weights, pi
                {"text": "grass", "kind": "surroundings"}, {"text": "sky", "kind": "surroundings"}]  # fmt: skip
     (folder / "vocabulary.json").write_text(json.dumps({"phrases": phrases}))
     seg = sseg.load(folder, device="cpu")
-    assert [seg.read_as(text) for text in ("hound", "Red HOUND", "dog", "zyx")] == ["dog", "red dog", "dog", "zyx"]
-    assert seg.with_kinds([("hound",), ("sky",)]) == [["hound", "cat"], ["sky"]]
-    assert seg.with_kinds([("zyx",)]) == [["zyx"]]
+    words = ("hound", "Red HOUND", "dog", "zyx")
+    assert [seg.vocabulary.read_as(text) for text in words] == ["dog", "red dog", "dog", "zyx"]
+    assert seg.vocabulary.with_kinds([("hound",), ("sky",)]) == [["hound", "cat"], ["sky"]]
+    assert seg.vocabulary.with_kinds([("zyx",)]) == [["zyx"]]
     encoded = seg.encode(picture)
     with torch.no_grad():
         seg.model.text_tower.nearness[0] = torch.tensor([1.0, 0.0])  # a hound is a dog and nothing else

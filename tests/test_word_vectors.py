@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from sseg.errors import SSegError
-from sseg.text import load_tokenizer, tokenize
-from sseg.word_tower import WordTower
+from sseg.models.text import load_tokenizer, tokenize
+from sseg.models.word_tower import WordTower
 from train import word_vectors
 from train.data.held_out import without
 from train.word_vectors import class_names, load_words, make_words, neighbours, word_tokenizer, wordnet_words

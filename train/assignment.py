@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sseg.errors import SSegError
-from sseg.surroundings import BACKGROUND
+from sseg.inference.surroundings import BACKGROUND
 from train.data.kinds import Kinds, load_kinds
 from train.tags import Tagger
 

@@ -1,4 +1,4 @@
-"""Labelled cells of kept maps: what a head that sees each cell by itself learns from (`sseg.context_head`).
+"""Labelled cells of kept maps: what a head that sees each cell by itself learns from (`sseg.models.context_head`).
 
 A few of each photograph are enough, since neighbours say nearly the same; drawn once, they lie in memory.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sseg.context_head import describe
+from sseg.models.context_head import describe
 from train.data.kept_pictures import KeptPictures
 
 AT_ONCE = 16  # photographs

@@ -31,7 +31,7 @@ import torch
 import sseg
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU, oracle_update
-from sseg.pseudo_masker import METHODS, OUTLINES, PseudoMasker
+from sseg.pseudo_masks.masker import METHODS, OUTLINES, PseudoMasker
 from sseg.stopping import stoppable
 from train.benchmarks import protocol_run
 from train.benchmarks.folder import doubts

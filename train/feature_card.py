@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from matplotlib import pyplot as plt
 
-from sseg.features.network import SmallViT
+from sseg.models.small_vit import SmallViT
 from train import log
 
 FILES = ("config.json", "model.safetensors", "recipe.yaml", "log.jsonl")

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sseg.errors import SSegError
-from sseg.features.network import MEAN, STD, SmallViT
+from sseg.models.small_vit import MEAN, STD, SmallViT
 from sseg.stopping import stoppable
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sseg.errors import SSegError
-from sseg.features.network import SmallViT, load_network
+from sseg.models.small_vit import SmallViT, load_network
 from train import features
 from train.data.grouped import GroupedPictures
 

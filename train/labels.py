@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sseg import inference
 from sseg.errors import SSegError
+from sseg.fixed_vocabulary import EncodedCategories
 from sseg.segmenter import Encoded
-from sseg.self_trained import EncodedCategories
 from train.alignment import aligned, equal_shares
 from train.data.kept_pictures import KeptPictures
 from train.data.unlabelled import Unlabelled

@@ -22,15 +22,15 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import logging
 
 from sseg.checkpoint import load_model, resolve
-from sseg.config import SSegConfig
 from sseg.errors import SSegError
 from sseg.features import source
-from sseg.folding import fold_norms
-from sseg.model import SSegModel
-from sseg.pseudo_masks import pseudo_masks
+from sseg.inference.surroundings import BACKGROUND
+from sseg.models.config import SSegConfig
+from sseg.models.folding import fold_norms
+from sseg.models.sseg import SSegModel
+from sseg.models.text import load_tokenizer, tokenize
+from sseg.pseudo_masks.generate import pseudo_masks
 from sseg.stopping import stoppable
-from sseg.surroundings import BACKGROUND
-from sseg.text import load_tokenizer, tokenize
 from train import log
 from train.assignment import assignment_loss
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select

@@ -32,7 +32,7 @@ from PIL import Image
 from sseg import images
 from sseg.errors import SSegError
 from sseg.features import FeatureSource, source
-from sseg.pseudo_masks import CELL, grid_of, pseudo_masks
+from sseg.pseudo_masks.generate import CELL, grid_of, pseudo_masks
 from sseg.stopping import stoppable
 from train.data.shards import data_path, members, tars_of
 from train.provenance import commit, versions
@@ -53,7 +53,7 @@ class Settings(NamedTuple):
 
     features: str
     k: int
-    resolution: int  # see sseg.pseudo_masks.grid_of
+    resolution: int  # see sseg.pseudo_masks.generate.grid_of
     facet: str = FACET
 
     def described(self) -> dict:

@@ -27,9 +27,9 @@ from transformers.utils import logging
 import sseg
 from sseg import checkpoint
 from sseg.errors import SSegError
-from sseg.folding import fold_norms
+from sseg.models.folding import fold_norms
+from sseg.models.student import SelfTrainedConfig, SelfTrainedModel
 from sseg.paths import WEIGHTS
-from sseg.self_trained import SelfTrainedConfig, SelfTrainedModel
 from sseg.stopping import stoppable
 from train import labels, log
 from train.cells import draw_cells

@@ -50,7 +50,7 @@ of one is in the file: a centre is the mean of hundreds of patches.
 
 ```python
 from sseg.features import source
-from sseg.pseudo_masks import grid_of, pseudo_masks
+from sseg.pseudo_masks.generate import grid_of, pseudo_masks
 clusters = pseudo_masks(pixels, source("textons"), k=8, grid=grid_of(*pixels.shape[-2:]))  # pixels (B, 3, H, W) uint8
 ```
 

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from sseg.errors import SSegError
-from sseg.text import END, PAD, START
+from sseg.models.text import END, PAD, START
 
 FILES = ["tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "config.json"]  # not a repository's weights
 

@@ -28,8 +28,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from sseg.errors import SSegError
+from sseg.models.text import END, PAD
 from sseg.stopping import stoppable
-from sseg.text import END, PAD
 from train.data.fragments import TALK, tokens_of
 from train.data.held_out import held_out, without
 from train.data.kinds import load_kinds
@@ -55,7 +55,7 @@ _WORD = re.compile(r"(?<![^\W_])[a-z]{2,}(?![^\W_])")  # whole words, as the tok
 
 def make_words(captions: list[str], tags: list[str], glove: dict[str, np.ndarray], encode, max_length: int,
                nouns: Nouns | None = None):  # fmt: skip
-    """A word-level tokenizer, the buffers of `sseg.word_tower.WordTower`: "nearest", "nearness", "weights" and
+    """A word-level tokenizer, the buffers of `sseg.models.word_tower.WordTower`: "nearest", "nearness", "weights" and
     "vectors".
 
     Args:

@@ -1,4 +1,4 @@
-"""The browser page. `main` is what `python app.py` runs."""
+"""The browser page. `main` is what `python app.py` runs, `serve` what `sseg app` does."""
 
 import argparse
 import logging
@@ -12,28 +12,38 @@ from sseg.stopping import stoppable
 
 @stoppable("Stopped.")
 def main(argv=None) -> int:
-    """Load weights, serve the page until Ctrl-C. Returns the exit code: 2 after one sentence if it cannot start."""
+    """Serve the page until Ctrl-C. Returns the exit code: 2 after one sentence if it cannot start."""
     parser = argparse.ArgumentParser(prog="app.py", description="Segment pictures by free text in a browser page.")
+    add_options(parser)
+    options = parser.parse_args(argv)
+    try:
+        return serve(options)
+    except SSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What can be said about a page: its weights, and where it listens."""
     parser.add_argument("--weights", help="photos, mini, a folder, or owner/name@revision (default: photos if bundled, "
                         "else mini)")  # fmt: skip
     parser.add_argument("--port", type=int, default=7860, help="default: 7860")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
     parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
                         help="also answer under this name, as behind a proxy; can be given again")  # fmt: skip
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    try:
-        starting.keep_files_apart()
-        from sseg import checkpoint  # late: `--help` and a wrong option answer at once, and gradio looks where files go
-        from sseg.app import weights
-        from sseg.app.build import build, options
 
-        wanted = options(arguments.host, arguments.port, arguments.allowed_host)
-        name = checkpoint.default() if arguments.weights is None else arguments.weights
-        segmenter, live = weights.load(name)
-        starting.check_place(arguments.host, arguments.port)
-        build(segmenter, live).launch(**wanted)
-    except SSegError as error:
-        print(error, file=sys.stderr)
-        return 2
+
+def serve(arguments) -> int:
+    """Load weights, serve the page until Ctrl-C; SSegError if it cannot start."""
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    starting.keep_files_apart()
+    from sseg import checkpoint  # late: `--help` and a wrong option answer at once, and gradio looks where files go
+    from sseg.app import weights
+    from sseg.app.build import build, options
+
+    wanted = options(arguments.host, arguments.port, arguments.allowed_host)
+    name = checkpoint.default() if arguments.weights is None else arguments.weights
+    segmenter, live = weights.load(name)
+    starting.check_place(arguments.host, arguments.port)
+    build(segmenter, live).launch(**wanted)
     return 0

@@ -8,12 +8,15 @@ from fastapi.exceptions import RequestValidationError
 from PIL import Image
 from starlette.middleware import Middleware
 
-from sseg.app import cards, compare, gate, pseudo_masks, segment, theme
+from sseg.app import theme
 from sseg.app import weights as live_weights
-from sseg.app.bodies import Bodies
-from sseg.app.room import Room
+from sseg.app.components import cards
+from sseg.app.guards import gate
+from sseg.app.guards.bodies import Bodies
+from sseg.app.guards.room import Room
+from sseg.app.guards.uploads import Page
 from sseg.app.service import Service
-from sseg.app.uploads import Page
+from sseg.app.tabs import compare, pseudo_masks, segment
 
 TITLE = "S-Seg"
 TOP = """<header class="sseg-top"><h1>S-Seg</h1><p>Type words, get the picture segmented.</p>

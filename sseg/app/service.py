@@ -25,7 +25,7 @@ from PIL import Image
 
 import sseg
 from sseg import checkpoint, images
-from sseg.app.viewer import pack_ids
+from sseg.app.components.viewer import pack_ids
 from sseg.errors import SSegError
 from sseg.phrases import parse
 

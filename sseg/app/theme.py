@@ -15,7 +15,8 @@ _GREY = gr.themes.Color(
     c700="#3a3f48", c800="#26292f", c900="#1b1d22", c950="#131519", name="grey",
 )  # fmt: skip
 
-CSS_FILES = [Path(__file__).with_name(f"{name}.css") for name in ("page", "viewer", "clusters", "study", "compare")]
+STYLES = ("page", "viewer", "clusters", "panels", "compare")
+CSS_FILES = [Path(__file__).with_name("static") / f"{name}.css" for name in STYLES]
 
 
 def theme() -> gr.themes.Base:

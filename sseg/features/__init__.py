@@ -4,11 +4,11 @@ from sseg.arguments import of_type
 from sseg.errors import SSegError
 from sseg.features.base import NAMES, FeatureSource, cell_means, check_facet, positions
 from sseg.features.encoder import EncoderFeatures
-from sseg.features.mini import MiniFeatures
-from sseg.features.own import OwnFeatures
+from sseg.features.pixel_decoder import OwnFeatures
 from sseg.features.pixels import PixelFeatures
+from sseg.features.small_vit import MiniFeatures
 from sseg.features.textons import TextonFeatures
-from sseg.features.vit import DINO_LABEL, ViTFeatures, at_hand
+from sseg.features.timm_vit import DINO_LABEL, ViTFeatures, at_hand
 from sseg.hub import HubError
 
 __all__ = ["FeatureSource", "at_hand", "cell_means", "names", "positions", "source"]

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from sseg.errors import SSegError
 from sseg.features.base import FeatureSource, check_pixels, normalised, positions
-from sseg.features.diffusion import diffused
+from sseg.features.random_walk import diffused
 from sseg.features.textons import TextonFeatures, main_directions
-from sseg.folding import fold_norms
+from sseg.models.folding import fold_norms
 from sseg.paths import WEIGHTS
 
 FOLDER = "photos"

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sseg.errors import SSegError
 from sseg.features.base import FeatureSource, cell_means, check_pixels
-from sseg.features.diffusion import diffused
 from sseg.features.pixels import PixelFeatures, opponent
+from sseg.features.random_walk import diffused
 from sseg.paths import WEIGHTS
 
 CELL = 8  # pixels a side of a cell, in the picture as it is looked at

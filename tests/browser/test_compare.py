@@ -8,7 +8,8 @@ from PIL import Image
 
 from sseg import checkpoint
 from sseg.__main__ import main
-from sseg.app import examples, weights
+from sseg.app import weights
+from sseg.app.components import examples
 
 pytestmark = pytest.mark.browser
 WORDS = "water, road, grass, dog"

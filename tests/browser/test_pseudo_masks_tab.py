@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sseg.app import examples
-from sseg.pseudo_masker import PseudoMasker
+from sseg.app.components import examples
+from sseg.pseudo_masks.masker import PseudoMasker
 
 pytestmark = pytest.mark.browser
 PANEL = "#sseg-clusters"

@@ -10,7 +10,7 @@ import timm
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from sseg.features.vit import DINO
+from sseg.features.timm_vit import DINO
 from tests.hub import serve
 from tests.started import app
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from sseg import checkpoint
-from sseg.app import examples, weights
-from sseg.threshold import BACKGROUND
+from sseg.app import weights
+from sseg.app.components import examples
+from sseg.arguments import BACKGROUND
 from tests.browser.conftest import OWN_BACKGROUND
 
 pytestmark = pytest.mark.browser

@@ -90,7 +90,7 @@ class SSeg(Model):
         images, logits = out.image_embeddings.float(), out.mask_logits.float()
         if self.segmenter.model.config.refine_clusters:
             mean, std = (torch.tensor(v, device=windows.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-            logits = self.segmenter.refined((255 * (windows * std + mean)).round().to(torch.uint8), logits)
+            logits = self.segmenter.smoothed((255 * (windows * std + mean)).round().to(torch.uint8), logits)
         return [Evidence(one.float() @ texts.T, inference.mask_weights(masks, self.segmenter.combine),
                          tuple(masks.shape[1:]), image @ texts.T)
                 for one, masks, image in zip(out.mask_embeddings, logits, images, strict=True)]

@@ -64,7 +64,7 @@ class Predictor:
     def __init__(self, segmenter, names: list[str], long_side: int | None = None):
         """names: a phrase a class, synonyms joined by `|`."""
         self.segmenter = segmenter
-        synonyms = segmenter.with_kinds([parse([name])[0].synonyms for name in names])
+        synonyms = segmenter.vocabulary.with_kinds([parse([name])[0].synonyms for name in names])
         self.words = [text for one in synonyms for text in one]
         self.texts = segmenter.embed(self.words)  # (T, E)
         owners = [i for i, one in enumerate(synonyms) for _ in one]

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sseg.errors import SSegError
-from sseg.features.mini import MiniFeatures
-from sseg.kmeans import kmeans
-from sseg.outlines import colours, follow
-from sseg.pseudo_masks import grid_of
+from sseg.features.small_vit import MiniFeatures
+from sseg.pseudo_masks.edges import colours, follow
+from sseg.pseudo_masks.generate import grid_of
+from sseg.pseudo_masks.kmeans import kmeans
 from train.data.pairs import open_pairs
 from train.data.pictures import jitter
 from train.data.shards import crop_windows, cut

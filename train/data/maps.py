@@ -5,7 +5,7 @@ the clusters of each view, which the masks learn from:
 
     maps.json                   what made them: encoder, size, tars, and which samples
     view-0-level-0.npy          (M, C, h, w) float16, fine to coarse; view 0: the photograph squashed to a square
-    view-0-clusters.npy         (M, h, w) uint8: K-Means of `sseg.map_clusters`, on the last map's cells but one
+    view-0-clusters.npy         (M, h, w) uint8: K-Means of `sseg.models.map_clusters`, on the last map's cells but one
     view-0-done-0-of-2.txt      how many batches part 0 of 2 has written: a stopped run goes on there
     damaged.json                which of the listed samples have pictures that cannot be read; they are left out
 """
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from sseg import images
 from sseg.errors import SSegError
-from sseg.map_clusters import cluster
+from sseg.models.map_clusters import cluster
 from train.assignment import Names, Regions, assign, balance, called
 from train.data.held_out import without
 from train.data.kinds import load_kinds
