@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import sseg  # noqa: E402
 from sseg import inference  # noqa: E402
 from sseg.metrics import StreamingIoU  # noqa: E402
-from train.benchmarks.open import HALVES, Half, open_benchmark  # noqa: E402
-from train.benchmarks.targets import match_target  # noqa: E402
+from train.evaluation.registry import HALVES, Half, open_benchmark  # noqa: E402
+from train.evaluation.targets import match_target  # noqa: E402
 from train.labels import probabilities  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 

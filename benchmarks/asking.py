@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sseg.arguments import BACKGROUND
-from train.benchmarks.photographs import DATA
+from train.evaluation.datasets.photographs import DATA
 
 ENOUGH = 0.5  # IoU from which a class counts as found
 

@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import sseg  # noqa: E402
 from sseg.metrics import StreamingIoU  # noqa: E402
-from train.benchmarks.predictors import Predictor  # noqa: E402
-from train.benchmarks.stickers import truth  # noqa: E402
-from train.data.scenes import Difficulty  # noqa: E402
-from train.data.stickers import StickerWorld  # noqa: E402
+from train.data.stickers.scenes import Difficulty  # noqa: E402
+from train.data.stickers.world import StickerWorld  # noqa: E402
 from train.evaluate import present_classes  # noqa: E402
+from train.evaluation.datasets.stickers import truth  # noqa: E402
+from train.evaluation.predictors import Predictor  # noqa: E402
 from train.pretrain import Run  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 from train.recipe import read_recipe  # noqa: E402

@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import sseg  # noqa: E402
-from train.benchmarks.stickers import StickersBenchmark  # noqa: E402
+from train.evaluation.datasets.stickers import StickersBenchmark  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 THRESHOLDS = [round(0.05 * i, 2) for i in range(13)]

@@ -31,7 +31,7 @@ from sseg import inference  # noqa: E402
 from sseg.features.pixels import PixelFeatures  # noqa: E402
 from sseg.models.sseg import pool_under_masks  # noqa: E402
 from sseg.pseudo_masks.generate import pseudo_masks  # noqa: E402
-from train.benchmarks.predictors import Predictor  # noqa: E402
+from train.evaluation.predictors import Predictor  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 K = 8

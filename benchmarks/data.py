@@ -18,8 +18,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from train.data import glyphs, materials  # noqa: E402
-from train.data.stickers import EASY, PAIRS, TEST, StickerWorld  # noqa: E402
+from train.data.stickers import glyphs, materials  # noqa: E402
+from train.data.stickers.world import EASY, PAIRS, TEST, StickerWorld  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 RUNS = ((48, "easy", EASY), (64, "easy", EASY), (96, "pairs", PAIRS), (128, "test", TEST), (224, "test", TEST))

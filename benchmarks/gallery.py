@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import sseg  # noqa: E402
 from sseg import images  # noqa: E402
-from train.benchmarks.stickers import StickersBenchmark  # noqa: E402
+from train.evaluation.datasets.stickers import StickersBenchmark  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 SHOWN, JUDGED = 12, 100

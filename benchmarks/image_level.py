@@ -25,9 +25,9 @@ import sseg  # noqa: E402
 from sseg.features.textons import TextonFeatures  # noqa: E402
 from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
 from sseg.pseudo_masks.masker import PseudoMasker  # noqa: E402
-from train.benchmarks.open import HALVES, Half, open_benchmark  # noqa: E402
-from train.benchmarks.predictors import Predictor  # noqa: E402
 from train.evaluate import present_classes  # noqa: E402
+from train.evaluation.predictors import Predictor  # noqa: E402
+from train.evaluation.registry import HALVES, Half, open_benchmark  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import sseg  # noqa: E402
 from sseg.models.text import tokenize  # noqa: E402
-from train.data.shards import TarPairs  # noqa: E402
+from train.data.tars import TarPairs  # noqa: E402
 from train.losses import contrastive_loss, region_similarity  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 

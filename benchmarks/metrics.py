@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sseg.metrics import BoundaryIoU, StreamingIoU  # noqa: E402, I001 (mends torchvision, which torchmetrics imports)
 from torchmetrics.functional.classification import multiclass_confusion_matrix  # noqa: E402
-from train.benchmarks.prepare import id_png, paint  # noqa: E402
+from train.evaluation.prepare import id_png, paint  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 HEIGHT, WIDTH, REGIONS, INSTANCES = 375, 500, 12, 8

@@ -21,7 +21,7 @@ from sseg.features import source  # noqa: E402
 from sseg.inference import prepare  # noqa: E402
 from sseg.models.sseg import pool_under_masks  # noqa: E402
 from sseg.pseudo_masks.generate import pseudo_masks  # noqa: E402
-from train.benchmarks.stickers import StickersBenchmark  # noqa: E402
+from train.evaluation.datasets.stickers import StickersBenchmark  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 SURE = 30.0  # mask logit of a true mask

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from backbones import evaluate  # noqa: E402
 
-from train.data.shards import shuffled  # noqa: E402
+from train.data.tars import shuffled  # noqa: E402
 from train.pretrain import Run  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 from train.recipe import read_recipe  # noqa: E402

@@ -28,13 +28,13 @@ from scaling import learning_curve, rows_of  # noqa: E402
 import sseg  # noqa: E402
 from sseg.metrics import StreamingIoU  # noqa: E402
 from train import labels  # noqa: E402
-from train.benchmarks.open import open_benchmark  # noqa: E402
-from train.benchmarks.predictors import predictor  # noqa: E402
-from train.benchmarks.stickers import truth  # noqa: E402
-from train.data.scenes import Difficulty  # noqa: E402
-from train.data.stickers import StickerWorld  # noqa: E402
+from train.data.stickers.scenes import Difficulty  # noqa: E402
+from train.data.stickers.world import StickerWorld  # noqa: E402
 from train.data.targets import load_target  # noqa: E402
 from train.data.unlabelled import RENDERED_AT_ONCE  # noqa: E402
+from train.evaluation.datasets.stickers import truth  # noqa: E402
+from train.evaluation.predictors import predictor  # noqa: E402
+from train.evaluation.registry import open_benchmark  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 from train.recipe import read_recipe  # noqa: E402
 from train.self_train import Run  # noqa: E402

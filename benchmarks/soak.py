@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from train.benchmarks.prepare import write_safely
+from train.evaluation.prepare import write_safely
 from train.provenance import commit, hardware
 
 EVERY = 2.0  # seconds between two looks at memory and disk

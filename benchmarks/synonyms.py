@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import sseg  # noqa: E402
 from benchmarks.asking import ENOUGH, overlap, own_background, per_cent, shown  # noqa: E402
 from sseg.errors import SSegError  # noqa: E402
-from train.benchmarks.open import open_benchmark  # noqa: E402
-from train.benchmarks.progress import Progress  # noqa: E402
 from train.data.held_out import SYNONYMS, read_groups  # noqa: E402
-from train.evaluate import natural  # noqa: E402
+from train.evaluation.options import natural  # noqa: E402
+from train.evaluation.progress import Progress  # noqa: E402
+from train.evaluation.registry import open_benchmark  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 SETS = ("voc-mini", "coco-mini", "places-mini")

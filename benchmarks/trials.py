@@ -24,7 +24,7 @@ import sseg  # noqa: E402
 from benchmarks.asking import data_folder, own_background  # noqa: E402
 from sseg import images  # noqa: E402
 from sseg.errors import SSegError  # noqa: E402
-from train.benchmarks.progress import Progress  # noqa: E402
+from train.evaluation.progress import Progress  # noqa: E402
 from train.provenance import commit, hardware  # noqa: E402
 
 WIDTH, COLUMNS = 1600, 3  # pixels of the sheet, trials a row

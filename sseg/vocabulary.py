@@ -91,7 +91,7 @@ class Vocabulary:
         places: dict[str, set[int]] = {}
         for word in self.naming:
             places.setdefault(key(word["text"]), set()).update(families[word.get("name", word["text"])])
-        for kind, name in wider.items():  # a man is no rival of a person, nor a person of a man
+        for kind, name in wider.items():  # a man is no distractor of a person, nor a person of a man
             places.setdefault(key(name), set()).add(index[kind])
             if name in index:
                 places[key(kind)].add(index[name])

@@ -52,7 +52,7 @@ def no_browser():
 
 
 def no_font():
-    from train.data.glyphs import find_font
+    from train.data.stickers.glyphs import find_font
 
     try:
         find_font()
@@ -70,7 +70,7 @@ def chromium():
 @pytest.fixture(scope="session")
 def emoji_font():
     """Path of the colour emoji font; ask for it only in tests marked `font`."""
-    from train.data.glyphs import find_font
+    from train.data.stickers.glyphs import find_font
 
     return find_font()
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from sseg.errors import SSegError
-from train.benchmarks.folder import FolderBenchmark
+from train.evaluation.datasets.folder import FolderBenchmark
 
 IDS = np.array([[0, 1, 2], [255, 1, 0]], np.uint8)
 

@@ -10,9 +10,9 @@ import sseg
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU
 from train import evaluate
-from train.benchmarks.coco import open_coco
-from train.benchmarks.predictors import ThresholdSweep, tuned_names
-from train.benchmarks.voc import CLASSES, open_voc
+from train.evaluation.datasets.coco import open_coco
+from train.evaluation.datasets.voc import CLASSES, open_voc
+from train.evaluation.predictors import ThresholdSweep, tuned_names
 
 IDS = np.zeros((40, 60), np.uint8)
 IDS[:20, :30], IDS[25:, 30:], IDS[20] = 12, 17, 255  # a dog, a sheep (VOC's ids), a border

@@ -9,7 +9,7 @@ from PIL import Image
 import sseg
 from sseg.metrics import StreamingIoU
 from train import evaluate
-from train.benchmarks.open import open_benchmark
+from train.evaluation.registry import open_benchmark
 
 NAMES = ["wall", "floor", "sky", "sea"]
 

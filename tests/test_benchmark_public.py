@@ -12,9 +12,10 @@ from PIL import Image
 from sseg.errors import SSegError
 from sseg.metrics import StreamingIoU
 from train import evaluate
-from train.benchmarks import coco_classes, imagenet_s, prepare
-from train.benchmarks.open import open_benchmark
-from train.benchmarks.open import prepare as prepare_benchmark
+from train.evaluation import prepare
+from train.evaluation.datasets import coco_classes, imagenet_s
+from train.evaluation.registry import open_benchmark
+from train.evaluation.registry import prepare as prepare_benchmark
 
 COCO_IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]  # cocodataset.org
 COCO = [{"id": one, "name": name} for one, name in zip(COCO_IDS, coco_classes.THINGS, strict=True)]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from sseg.errors import SSegError
-from train.benchmarks.stickers import SCENES, StickersBenchmark, truth
-from train.data import glyphs
-from train.data.glyphs import Material, Thing, Vocabulary
-from train.data.stickers import TEST, Difficulty, StickerWorld
+from train.data.stickers import glyphs
+from train.data.stickers.glyphs import Material, Thing, Vocabulary
+from train.data.stickers.world import TEST, Difficulty, StickerWorld
+from train.evaluation.datasets.stickers import SCENES, StickersBenchmark, truth
 
 THINGS = 12
 NAMES = ("sky", "sand", "brick wall", "lava")

@@ -10,8 +10,8 @@ from PIL import Image
 
 from benchmarks import asking, first_try, synonyms, trials
 from sseg.errors import SSegError
-from train.benchmarks.open import open_benchmark
-from train.benchmarks.voc import CLASSES
+from train.evaluation.datasets.voc import CLASSES
+from train.evaluation.registry import open_benchmark
 
 HEIGHT, WIDTH = 40, 100
 COLOURS = {"dog": (200, 40, 40), "sofa": (40, 160, 60), "person": (40, 60, 200), "wall": (220, 220, 90)}
@@ -202,7 +202,7 @@ def test_no_more_photographs_than_wanted_are_drawn(data, monkeypatch):
 
 def test_enough_pairs_of_the_shipped_list_can_be_measured():
     from tests.test_held_out import PAIRS, PLACES
-    from train.benchmarks.coco_classes import THINGS
+    from train.evaluation.datasets.coco_classes import THINGS
 
     sets = (CLASSES, THINGS, sorted(PLACES))
     measured = [u for u, known in PAIRS.items() if any(synonyms.class_of(known, one) is not None for one in sets)]

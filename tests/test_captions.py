@@ -6,9 +6,9 @@ from statistics import median
 
 import pytest
 
-from train.data import captions
-from train.data.captions import SceneMaterial, SceneThing, describe_plural, with_article, write_caption
-from train.data.glyphs import load_vocabulary
+from train.data.stickers import captions
+from train.data.stickers.captions import SceneMaterial, SceneThing, describe_plural, with_article, write_caption
+from train.data.stickers.glyphs import load_vocabulary
 
 VOCABULARY = load_vocabulary()
 OWNERS = {

@@ -15,7 +15,7 @@ from sseg.models.config import SSegConfig
 from sseg.models.folding import fold_norms
 from sseg.models.sseg import SSegModel
 from train.encoder_start import freeze, in_order, start_encoder
-from train.pretrain import make_optimizer
+from train.model_setup import make_optimizer
 
 NAME = "test_efficientnet"  # 0.4 million weights
 BACKBONE = {"model_type": "timm_backbone", "backbone": NAME, "out_indices": [2, 3, 4], "output_stride": 16}

@@ -10,7 +10,7 @@ from PIL import Image
 import sseg
 from sseg.metrics import StreamingIoU
 from train import evaluate
-from train.benchmarks.folder import FolderBenchmark
+from train.evaluation.datasets.folder import FolderBenchmark
 
 NAMES = ["dog", "cat", "red car", "grass", "sky", "boat", "tree"]
 

@@ -16,7 +16,8 @@ from sseg.features.encoder import PREFIX, EncoderFeatures
 from sseg.paths import ASSETS, WEIGHTS
 from sseg.pseudo_masks.generate import grid_of, pseudo_masks
 from tests.tars import write_tar
-from train.pseudo_masks import main, read_meta, read_shard, seed_of
+from train.data.whole_masks import read_meta, read_shard, seed_of
+from train.pseudo_masks import main
 
 SIZES = [((12, 12), (48, 48)), ((7, 13), (50, 41)), ((1, 1), (9, 9)), ((2, 40), (64, 500))]
 PHOTOS = WEIGHTS / "photos"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.data.fragments import MOST, WIDEST, common, draw, fragments, number, numbered, some
+from train.data.phrase_extraction import MOST, WIDEST, common, draw, fragments, number, numbered, some
 
 
 @pytest.mark.parametrize(

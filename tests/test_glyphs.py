@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sseg.errors import SSegError
-from train.data import glyphs
-from train.data.captions import describe_plural
+from train.data.stickers import glyphs
+from train.data.stickers.captions import describe_plural
 
 MATERIALS = [
     "sky", "night sky", "sunset", "grass", "sand", "snow", "water", "brick wall", "wooden floor", "road", "forest",

@@ -12,15 +12,16 @@ from safetensors.torch import load_file, save_file
 from sseg.errors import SSegError
 from sseg.features.small_vit import MiniFeatures
 from sseg.models.small_vit import SmallViT
-from train import features, grouping
-from train.data.grouped import GroupedPictures
+from train import cluster_distill, distill
+from train.data.clustered import GroupedPictures
 from train.recipe import read_recipe
 
 ROOT = Path(__file__).parents[1]
 
 
 def train_grouping(arguments: list[str]) -> int:
-    return features.main(arguments, kind=grouping.Run, program="train.grouping", about=grouping.__doc__)
+    about = cluster_distill.__doc__
+    return distill.main(arguments, kind=cluster_distill.Run, program="train.cluster_distill", about=about)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_loss_is_that_of_finding_ones_clusters_among_the_patches_of_a_group():
     g = torch.Generator().manual_seed(1)
     patches = F.normalize(torch.randn(4, 5, 3, generator=g), dim=-1)
     ids = torch.randint(0, 2, (4, 2, 5), generator=g)
-    found = grouping.cluster_contrast(patches, ids, 0.5, 2)
+    found = cluster_distill.cluster_contrast(patches, ids, 0.5, 2)
     total = weights = 0.0
     for picture in range(4):
         group = [picture // 2 * 2, picture // 2 * 2 + 1]
@@ -74,9 +75,10 @@ def test_loss_falls_where_clusters_are_told_apart():
     own = torch.eye(8)[torch.cat([ids[0, 0], ids[1, 0] + 4]).view(2, 16)]  # a direction for each cluster
     mixed = own.roll(1, 1)
     mixed[:, ::2] = own[:, ::2]
-    assert grouping.cluster_contrast(own, ids, 0.15, 2) < 1.5 < grouping.cluster_contrast(mixed, ids, 0.15, 2)
+    loss = cluster_distill.cluster_contrast
+    assert loss(own, ids, 0.15, 2) < 1.5 < loss(mixed, ids, 0.15, 2)
     alone = torch.arange(16).repeat(2, 1, 1)
-    assert grouping.cluster_contrast(own, alone, 0.15, 2) == 0  # nothing to be found
+    assert cluster_distill.cluster_contrast(own, alone, 0.15, 2) == 0  # nothing to be found
 
 
 @pytest.mark.font
@@ -106,7 +108,7 @@ def test_clusters_lie_where_their_pixels_lie(recipe, emoji_font):
 def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(recipe, tmp_path, emoji_font, capsys):
     assert train_grouping([str(recipe)]) == 0
     broken = tmp_path / "broken"
-    run = grouping.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
+    run = cluster_distill.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
     run.train_step()
     run.train_step()
     run.save()
@@ -126,14 +128,14 @@ def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(
 
 
 def test_new_blocks_change_nothing_at_first_and_learn(recipe, tmp_path, capsys):
-    first = grouping.Grouper(tmp_path / "first").eval()
-    deeper = grouping.Grouper(tmp_path / "first", 3).eval()
+    first = cluster_distill.Grouper(tmp_path / "first").eval()
+    deeper = cluster_distill.Grouper(tmp_path / "first", 3).eval()
     pixels = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(deeper(pixels), first(pixels))
     assert len(deeper.backbone.blocks) == deeper.backbone.config["depth"] == 3
     ids = torch.randint(0, 3, (2, 1, 24), generator=torch.Generator().manual_seed(2))
     for _ in range(2):  # what a new block adds is 0 times what it finds: what it finds learns from the second step on
-        grouping.cluster_contrast(deeper(pixels), ids, 0.15, 2).backward()
+        cluster_distill.cluster_contrast(deeper(pixels), ids, 0.15, 2).backward()
         with torch.no_grad():
             for p in deeper.parameters():
                 p -= 0.1 * p.grad
@@ -146,7 +148,7 @@ def test_new_blocks_change_nothing_at_first_and_learn(recipe, tmp_path, capsys):
 def test_a_first_stage_that_is_missing_is_one_sentence(recipe, tmp_path, capsys):
     assert train_grouping([str(recipe), f"teacher.weights={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and "run train.features" in error, error
+    assert len(error.splitlines()) == 1 and "run train.distill" in error, error
 
 
 def test_damaged_weights_are_one_sentence(recipe, tmp_path, capsys):

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from sseg.errors import SSegError
-from train.benchmarks.coco_classes import THINGS
-from train.benchmarks.voc import CLASSES
 from train.data.held_out import SYNONYMS, held_out, read_groups, without
+from train.evaluation.datasets.coco_classes import THINGS
+from train.evaluation.datasets.voc import CLASSES
 
 PLACES = set(
     "wall floor ceiling window sky lamp cabinet curtain tree picture countertop building sink door road mirror bed "

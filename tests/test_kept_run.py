@@ -17,9 +17,10 @@ from sseg.errors import SSegError
 from tests.tars import write_tar
 from tests.test_maps import encoded, picture
 from train import assignment, pretrain, word_vectors
-from train.pretrain import Run, check_stages, standard
+from train.model_setup import standard
+from train.pretrain import Run
 from train.recipe import read_recipe
-from train.schedule import place_in_stage
+from train.schedules import check_stages, place_in_stage
 from train.word_vectors import make_words
 
 ROOT = Path(__file__).parents[1]

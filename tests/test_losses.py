@@ -156,13 +156,13 @@ def test_a_single_region_is_its_cosine():
     assert torch.allclose(region_similarity(image[:, None], texts, "feature_mean"), image @ texts.T, atol=1e-5)
 
 
-def phrase_loss_by_loops(regions, texts, phrases, owned, scale, rivals=()):
-    """The same as sums of probabilities, over the distinct phrases; rivals take their part of each region's."""
+def phrase_loss_by_loops(regions, texts, phrases, owned, scale, distractors=()):
+    """The same as sums of probabilities, over the distinct phrases; distractors take their part of each region's."""
     distinct = list(dict.fromkeys(phrases.tolist()))
     texts = [texts[phrases.tolist().index(number)] for number in distinct]
     power = [[[math.exp(scale * float(region @ text)) for text in texts] for region in own] for own in regions]
     pictures, columns = range(len(regions)), range(len(distinct))
-    taken = [[sum(math.exp(scale * float(region @ text)) for text in rivals) for region in own] for own in regions]
+    taken = [[sum(math.exp(scale * float(region @ text)) for text in distractors) for region in own] for own in regions]
     naming = [
         -math.log(sum(row[p] / (sum(row) + more) for row, more in zip(power[b], taken[b], strict=True)) / len(power[b]))
         for b in pictures for p in columns if distinct[p] in owned[b].tolist()
@@ -192,9 +192,9 @@ def test_phrase_loss_equals_loops(seed):
 
 
 def test_phrase_loss_lets_known_phrases_compete_that_nobody_drew():
-    case, rivals = phrase_case(), F.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(9)), dim=-1)
-    found = phrase_loss(*case, torch.tensor(3.0), rivals=rivals)
-    assert found.item() == pytest.approx(phrase_loss_by_loops(*case, 3.0, rivals), rel=1e-5)
+    case, more = phrase_case(), F.normalize(torch.randn(6, 8, generator=torch.Generator().manual_seed(9)), dim=-1)
+    found = phrase_loss(*case, torch.tensor(3.0), distractors=more)
+    assert found.item() == pytest.approx(phrase_loss_by_loops(*case, 3.0, more), rel=1e-5)
     assert found > phrase_loss(*case, torch.tensor(3.0))
 
 

@@ -17,7 +17,8 @@ from sseg.models.map_clusters import cell_features
 from sseg.pseudo_masks.kmeans import kmeans
 from tests.tars import write_tar
 from train.data import maps
-from train.data.maps import Kept, MapPairs, keep, samples_of, view_of
+from train.data.map_pairs import MapPairs
+from train.data.maps import Kept, keep, samples_of, view_of
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 COUNT = 24

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sseg.paths import ASSETS
-from train.data import materials
-from train.data.noise import Noise, hsv
+from train.data.stickers import materials
+from train.data.stickers.noise import Noise, hsv
 
 VARIANTS = 6
 SIZE = 96

@@ -10,8 +10,9 @@ from PIL import Image
 
 from sseg.errors import SSegError
 from tests.tars import write_tar
-from train.data.pairs import Mixture, open_pairs
-from train.pseudo_masks import Settings, write
+from train.data.sources import Mixture, open_pairs
+from train.data.whole_masks import Settings
+from train.pseudo_masks import write
 
 DIFFICULTY = {"things": [1, 1], "side": [0.5, 0.9], "materials": [1, 1], "hidden": 0.2}
 STAGES = [{"size": 32, "k": 6, "steps": 2, "batch": 8, "difficulty": DIFFICULTY}]

@@ -11,7 +11,7 @@ import sseg
 from sseg.errors import SSegError
 from tests.tars import write_tar
 from train import evaluate
-from train.benchmarks.pointing import Pointing, inside
+from train.evaluation.datasets.pointing import Pointing, inside
 
 PHRASES = [["a dog", "1", "animals"], ["grass", "2", "scene"], ["fun", "3", "other"]]
 BOXES = {"a": {"size": [200, 100], "phrases": PHRASES,

@@ -16,7 +16,7 @@ from sseg.errors import SSegError
 from sseg.pseudo_masks.generate import pseudo_masks
 from train import log, pretrain
 from train.recipe import read_recipe
-from train.schedule import learning_rate
+from train.schedules import learning_rate
 
 ROOT = Path(__file__).parents[1]
 STAGE = {"size": 32, "batch": 8, "k": 4}

@@ -1,4 +1,4 @@
-"""Protocols against their definitions, rivals against transformers' own outputs, and runs that stop and go on."""
+"""Protocols against their definitions, baselines against transformers' own outputs, and runs that stop and go on."""
 
 import json
 
@@ -11,11 +11,11 @@ import sseg  # noqa: F401  mends torchvision before transformers looks for it
 from sseg.errors import SSegError
 from sseg.stopping import STOPPED
 from train import evaluate
-from train.benchmarks import models, protocol_run, scoring
-from train.benchmarks.models import Evidence
-from train.benchmarks.open import open_benchmark
-from train.benchmarks.prefetch import Prefetched
-from train.benchmarks.protocols import PROTOCOLS, family_of
+from train.evaluation import baselines, runner, scoring
+from train.evaluation.baselines import Evidence
+from train.evaluation.prefetch import Prefetched
+from train.evaluation.protocols import PROTOCOLS, family_of
+from train.evaluation.registry import open_benchmark
 from train.tokenizer import train_tokenizer
 
 
@@ -84,7 +84,7 @@ def test_worded_background_small_areas_and_thresholds():
     assert (scoring.Answer(scores, (10, 10), background_class=True).labels(0.7)[1:] == -1).all()
 
 
-# ---- rivals: adapters against the models' own outputs, on small sizes ------------------------------------------------
+# ---- baselines: adapters against the models' own outputs, on small sizes ---------------------------------------------
 TEXT = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 VISION = {
     "hidden_size": 32,
@@ -101,7 +101,7 @@ def tokenizer():
     return train_tokenizer(["a photo of a dog and a cat on the grass"], 300, 77)
 
 
-def rival(kind, tokenizer):
+def baseline(kind, tokenizer):
     import transformers
 
     text = TEXT | {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
@@ -135,7 +135,7 @@ def rival(kind, tokenizer):
             network = transformers.CLIPModel(
                 transformers.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
             )
-    return models.RIVALS[kind](network, tokenizer, torch.device("cpu"))
+    return baselines.BASELINES[kind](network, tokenizer, torch.device("cpu"))
 
 
 def asked(model, side=64):
@@ -152,7 +152,7 @@ def asked(model, side=64):
 
 
 def test_groupvit_equals_transformers_own_segmentation(tokenizer):
-    model = rival("groupvit", tokenizer)
+    model = baseline("groupvit", tokenizer)
     pixels, found, tokens = asked(model)
     with torch.inference_mode():
         own = model.network(
@@ -169,19 +169,19 @@ def test_groupvit_equals_transformers_own_segmentation(tokenizer):
 
 
 def test_clip_equals_transformers_own_and_maskclip_keeps_values(tokenizer):
-    model = rival("clip", tokenizer)
+    model = baseline("clip", tokenizer)
     pixels, found, tokens = asked(model)
     with torch.inference_mode():
         own = model.network(**tokens, pixel_values=model.normalise(pixels))
     image = torch.stack([one.image for one in found]) * model.scale
     torch.testing.assert_close(image, own.logits_per_image, atol=1e-4, rtol=1e-4)
     assert found[0].grid == (4, 4) and found[0].cosines.shape == (16, 3) and found[0].cosines.abs().max() <= 1
-    _, other, _ = asked(rival("maskclip", tokenizer))
+    _, other, _ = asked(baseline("maskclip", tokenizer))
     assert not torch.allclose(other[0].cosines, found[0].cosines)
 
 
 def test_clipseg_equals_transformers_own(tokenizer):
-    model = rival("clipseg", tokenizer)
+    model = baseline("clipseg", tokenizer)
     pixels, found, tokens = asked(model, 352)
     with torch.inference_mode():
         own = model.network(**tokens, pixel_values=model.normalise(pixels[:1]).expand(3, -1, -1, -1)).logits
@@ -191,10 +191,10 @@ def test_clipseg_equals_transformers_own(tokenizer):
 
 def test_weights_that_are_nowhere_are_one_sentence():
     with pytest.raises(SSegError, match="--random-weights") as error:
-        models.load("groupvit:no/such-weights", "cpu")
+        baselines.load("groupvit:no/such-weights", "cpu")
     assert "\n" not in str(error.value)
     with pytest.raises(SSegError, match="names no weights"):
-        models.load("clip:", "cpu")
+        baselines.load("clip:", "cpu")
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------
@@ -289,11 +289,11 @@ def test_a_run_that_was_stopped_goes_on_and_other_settings_are_refused(
         return read(benchmark, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr("train.benchmarks.photographs.PhotographBenchmark.__getitem__", stops)
+        patch.setattr("train.evaluation.datasets.photographs.PhotographBenchmark.__getitem__", stops)
         assert evaluate.main([*arguments, "--workers", "0"]) == STOPPED
     seen = []
     monkeypatch.setattr(
-        "train.benchmarks.photographs.PhotographBenchmark.__getitem__",
+        "train.evaluation.datasets.photographs.PhotographBenchmark.__getitem__",
         lambda benchmark, number: seen.append(number) or read(benchmark, number),
     )
     capsys.readouterr()
@@ -322,14 +322,14 @@ def test_prefetching_keeps_the_order_and_passes_errors_on(voc):
 
 
 def test_every_list_of_names_is_of_classes_that_there_are():
-    from train.benchmarks import coco_classes, context, voc
+    from train.evaluation.datasets import coco_classes, context, voc
 
     classes = {"voc": voc.CLASSES, "context": context.CLASSES, "coco-object": ["background", *coco_classes.THINGS]}
     for family, names in classes.items():
         for vocabulary in ("", *(one.vocabulary for one in PROTOCOLS.values())):
-            path = protocol_run.ASSETS / "vocabularies" / f"{vocabulary + '-' if vocabulary else ''}{family}.yaml"
+            path = runner.ASSETS / "vocabularies" / f"{vocabulary + '-' if vocabulary else ''}{family}.yaml"
             if path.is_file():
                 assert path.read_text().startswith("#"), "a list says where it is from"
-                assert set(protocol_run.yaml.safe_load(path.read_text())) <= set(names), path
-    texts, _ = protocol_run.class_texts(voc.CLASSES, "sclip", family_of("voc20"))
+                assert set(runner.yaml.safe_load(path.read_text())) <= set(names), path
+    texts, _ = runner.class_texts(voc.CLASSES, "sclip", family_of("voc20"))
     assert len(texts[0]) == 26 and len(texts) == 21

@@ -24,8 +24,9 @@ from sseg.pseudo_masks.generate import grid_of, pseudo_masks
 from tests.tars import write_tar
 from train import pretrain
 from train.data.grids import Grids
-from train.data.pairs import open_pairs
-from train.pseudo_masks import BATCH, Settings, main, seed_of, write
+from train.data.sources import open_pairs
+from train.data.whole_masks import BATCH, Settings, seed_of
+from train.pseudo_masks import main, write
 
 ROOT = Path(__file__).parents[1]
 SIZES = [(60, 40), (40, 60), (50, 50), (60, 40), (91, 33)]  # width, height

@@ -21,8 +21,8 @@ LAYERS = [
     {"loading"},
     {"__main__", "cli", "app"},
 ]
-KNOW_THE_TRUTH = {"sseg.metrics", "sseg.truth", "train.benchmarks"}
-MAY_KNOW_THE_TRUTH = ("train.benchmarks", "train.evaluate")
+KNOW_THE_TRUTH = {"sseg.metrics", "sseg.truth", "train.evaluation"}
+MAY_KNOW_THE_TRUTH = ("train.evaluation", "train.evaluate")
 
 
 def module_name(path):
@@ -103,7 +103,7 @@ def test_training_cannot_reach_ground_truth(module):
 
 def test_the_check_sees_a_forbidden_import(tmp_path, monkeypatch):
     spy = tmp_path / "spy.py"
-    spy.write_text("def f():\n    from train.benchmarks import stickers\n")
+    spy.write_text("def f():\n    from train.evaluation.datasets import stickers\n")
     middle = tmp_path / "middle.py"
     middle.write_text("from train import spy\n")
     monkeypatch.setitem(FILES, "train.spy", spy)

@@ -74,14 +74,14 @@ def test_below_the_background_threshold_nothing_is_found(seg, asked):
             seg.ask(encoded, "dog", background=wrong)
 
 
-def test_scores_are_the_formula_over_phrases_and_rivals(seg, asked):
+def test_scores_are_the_formula_over_phrases_and_distractors(seg, asked):
     """An independent computation: softmax over asked classes and known words that mean something else."""
     encoded, out = asked
     texts = ["dog", "green stuff", "cat", "kitten", "puss"]
     embeddings = seg.embed(texts)
     known = [word["text"] for word in seg.words]
-    rivals = [t for t in known if t not in texts and float((embeddings @ seg.embed([t])[0]).max()) <= 0.8]
-    cosines = encoded.mask_embeddings @ torch.cat([embeddings, seg.embed([*rivals, "dog"])[:-1]]).T
+    distractors = [t for t in known if t not in texts and float((embeddings @ seg.embed([t])[0]).max()) <= 0.8]
+    cosines = encoded.mask_embeddings @ torch.cat([embeddings, seg.embed([*distractors, "dog"])[:-1]]).T
     merged = torch.cat([cosines[:, :2], cosines[:, 2:5].amax(1, keepdim=True), cosines[:, 5:]], 1)
     probabilities = (merged * seg.model.scale).softmax(1)[:, :3]
     weights = encoded.mask_logits.sigmoid()
@@ -371,7 +371,7 @@ def test_prompt_and_combine_can_be_chosen(tiny_weights, picture):
     encoded = other.encode(picture)
     expected = inference.mask_weights(encoded.mask_logits, "hard")
     scores = other.ask(encoded, "dog", competitors=False, background=0.0).coarse_scores[0]
-    assert torch.allclose(scores, expected.sum(0))  # one class, no rivals: each pixel is its best mask's
+    assert torch.allclose(scores, expected.sum(0))  # one class, no distractors: each pixel is its best mask's
 
 
 def test_prompts_with_braces_are_only_text(seg):

@@ -1,4 +1,4 @@
-"""Questions for a wider name: kinds answer for it, and nobody is a rival of those that he is a kind of."""
+"""Questions for a wider name: kinds answer for it, and nobody is a distractor of those that he is a kind of."""
 
 import numpy as np
 import pytest
@@ -54,18 +54,18 @@ def scores(tiny_weights, picture, words, asked):
     return own.ask(own.encode(picture), asked).coarse_scores
 
 
-@pytest.mark.parametrize("asked, no_rivals, rivals", [
+@pytest.mark.parametrize("asked, no_distractors, distractors", [
     ("person", ["person", "man", "woman"], ["sky"]),
     ("man", ["man", "person"], ["woman", "sky"]),
     ("MAN", ["man", "person"], ["woman", "sky"]),
     ("person, man", ["person", "man"], ["sky"]),
     ("sky", ["sky"], ["person", "man", "woman"]),
 ])  # fmt: skip
-def test_who_is_a_rival_of_whom(tiny_weights, picture, asked, no_rivals, rivals):
+def test_who_is_a_distractor_of_whom(tiny_weights, picture, asked, no_distractors, distractors):
     """Without "wider" each word is for itself: known words that must not matter are taken out by hand."""
     found = scores(tiny_weights, picture, PEOPLE, asked)
     by_hand = {"person": "person|man|woman", "person, man": "person|woman, man"}.get(asked, asked)
-    left = [{"text": text} for text in rivals]
+    left = [{"text": text} for text in distractors]
     assert torch.allclose(found, scores(tiny_weights, picture, left, by_hand), atol=1e-5)
     assert not torch.allclose(found, scores(tiny_weights, picture, left[1:], by_hand), atol=1e-3)
-    assert {*no_rivals, *rivals} <= {word["text"] for word in PEOPLE}
+    assert {*no_distractors, *distractors} <= {word["text"] for word in PEOPLE}

@@ -16,7 +16,7 @@ from PIL import Image
 import sseg
 from sseg.errors import SSegError
 from train import alignment, labels, self_train
-from train.data.pairs import open_pairs
+from train.data.sources import open_pairs
 from train.data.unlabelled import Unlabelled, open_unlabelled
 from train.publish import publish
 

@@ -16,7 +16,7 @@ import sseg
 from sseg.errors import SSegError
 from tests.tars import write_tar
 from train import pretrain
-from train.data.shards import TarPairs
+from train.data.tars import TarPairs
 
 STAGE = {"size": 64}
 

@@ -11,7 +11,7 @@ from timm.data import ImageNetInfo
 from sseg.paths import ASSETS
 from train.data.held_out import held_out
 from train.data.kinds import load_kinds, numbers, with_wider
-from train.tags import RIVALS, Tagger, draw_names, tag_loss
+from train.tags import DISTRACTORS, Tagger, draw_names, tag_loss
 
 KINDS = load_kinds()
 # A word of each class's own names (timm's), where the wider name itself does not say it.
@@ -105,7 +105,7 @@ def test_names_of_what_was_found_are_always_drawn(tagger):
     found = torch.tensor([207, 1, nameless])
     classes, names = draw_names(tagger, found, 3)
     assert classes.tolist() == sorted(set(classes.tolist())) and {1, 207} <= set(classes.tolist())
-    assert nameless not in classes and RIVALS <= len(names) <= RIVALS + 2
+    assert nameless not in classes and DISTRACTORS <= len(names) <= DISTRACTORS + 2
     assert all(name in tagger.names[i] for i, name in zip(classes.tolist(), names, strict=True))
     again = draw_names(tagger, found, 3)
     assert again[1] == names and draw_names(tagger, found, 4)[1] != names

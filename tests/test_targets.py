@@ -7,9 +7,9 @@ import pytest
 
 from sseg.errors import SSegError
 from sseg.phrases import parse
-from train.benchmarks.targets import match_target
-from train.benchmarks.voc import CLASSES
 from train.data.targets import load_target
+from train.evaluation.datasets.voc import CLASSES
+from train.evaluation.targets import match_target
 
 
 def benchmark(names, background=None):

@@ -9,7 +9,7 @@ from transformers import CLIPTokenizer
 from sseg.errors import SSegError
 from sseg.models.config import PAPER, SSegConfig
 from sseg.models.text import load_tokenizer, tokenize
-from train.pretrain import model_config
+from train.model_setup import model_config
 from train.tokenizer import make_tokenizer, train_tokenizer
 
 RECIPES = Path(__file__).parents[1] / "train/recipes"

@@ -10,8 +10,8 @@ import yaml
 from safetensors.torch import load_file
 
 from sseg.models.small_vit import SmallViT
-from train import features
-from train.data.pictures import Pictures, collage, in_patches
+from train import distill
+from train.data.views import Pictures, collage, in_patches
 from train.recipe import read_recipe
 
 pytestmark = pytest.mark.font
@@ -51,7 +51,7 @@ def windows(n=3, seed=0):
 def test_patches_are_near_as_they_lie_in_the_picture():
     here, there = windows(seed=1), windows(seed=2)
     centres = [F.affine_grid(theta, [3, 1, 7, 5], align_corners=False) for theta in (here, there)]
-    found = features.near(here, there, (7, 5), (7, 5), 0.2)
+    found = distill.near(here, there, (7, 5), (7, 5), 0.2)
     for i, a, b in ((0, (0, 0), (6, 4)), (1, (3, 2), (3, 2)), (2, (5, 1), (2, 4))):
         distance = (centres[0][i, a[0], a[1]] - centres[1][i, b[0], b[1]]).norm()
         expected = torch.exp(-(distance**2) / (2 * 0.2**2))
@@ -61,7 +61,7 @@ def test_patches_are_near_as_they_lie_in_the_picture():
 def test_sinkhorn_uses_all_prototypes_equally_and_keeps_what_is_preferred():
     scores = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
     scores[:, 0] += 5  # what all would take
-    found = features.sinkhorn(scores / 0.5, 50)
+    found = distill.sinkhorn(scores / 0.5, 50)
     torch.testing.assert_close(found.sum(1), torch.ones(64))
     torch.testing.assert_close(found.sum(0), torch.full((8,), 8.0), rtol=0.01, atol=0)
     assert torch.corrcoef(torch.stack([found[:, 3], scores[:, 3]]))[0, 1] > 0.5
@@ -90,7 +90,7 @@ def nearness(angle, piece=0, closeness=1.0):
     a = torch.tensor([1.0, 0, 0]).view(1, 1, 1, 3)
     b = torch.stack([torch.stack([turn.cos(), turn.sin(), turn * 0]), torch.tensor([0.0, 0, 1])]).view(1, 1, 2, 3)
     close = torch.tensor([[[closeness, 1.0]]])
-    return float(features.near_contrast(a, b, close, torch.tensor([[[piece]]]), torch.tensor([[[0, 1]]]), 0.5, 1))
+    return float(distill.near_contrast(a, b, close, torch.tensor([[[piece]]]), torch.tensor([[[0, 1]]]), 0.5, 1))
 
 
 def test_near_patches_of_a_piece_should_be_alike_and_those_of_others_not():
@@ -113,7 +113,7 @@ def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(e
         assert not torch.equal(one.pixels, three.pixels)
     plain = pictures.views(5, 4, stage, 0.0)[:2]  # of unchanged colours; where both views look, they see the same
     a, b = (F.interpolate(view.pixels, 8, mode="area") for view in plain)
-    close = features.near(plain[0].theta, plain[1].theta, (8, 8), (8, 8), 0.05)  # (4, 64, 64)
+    close = distill.near(plain[0].theta, plain[1].theta, (8, 8), (8, 8), 0.05)  # (4, 64, 64)
     score, nearest = close.max(2)
     seen = b.flatten(2).gather(2, nearest[:, None].expand(-1, 3, -1))
     error, spread = (seen - a.flatten(2)).abs().mean(1), (a - a.mean((2, 3), keepdim=True)).abs().mean((1, 2, 3))
@@ -122,15 +122,15 @@ def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(e
 
 
 def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_font):
-    assert features.main([str(recipe)]) == 0
+    assert distill.main([str(recipe)]) == 0
     broken = str(tmp_path / "broken")
-    run = features.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
+    run = distill.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
     Path(broken).mkdir()
     run.train_step()
     run.train_step()
     run.save()
     del run  # as if killed here
-    assert features.main([str(recipe), f"out={broken}", "--resume"]) == 0
+    assert distill.main([str(recipe), f"out={broken}", "--resume"]) == 0
     whole, parts = load_file(tmp_path / "run/state.safetensors"), load_file(Path(broken) / "state.safetensors")
     for name in whole.keys() - {"seconds"}:
         assert torch.equal(whole[name], parts[name]), name

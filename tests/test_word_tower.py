@@ -137,7 +137,7 @@ def test_a_segmenter_reads_unseen_words_as_their_neighbours(weights, picture):
 
 
 def test_an_unseen_word_is_asked_as_the_known_one_that_it_is_read_as(weights, picture):
-    """Kinds of a dog answer for a hound as well, and are no rivals of it."""
+    """Kinds of a dog answer for a hound as well, and are no distractors of it."""
     folder, _ = weights
     phrases = [{"text": "dog", "kind": "thing"}, {"text": "cat", "kind": "thing", "wider": "dog"},
                {"text": "grass", "kind": "surroundings"}, {"text": "sky", "kind": "surroundings"}]  # fmt: skip

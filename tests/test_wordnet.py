@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sseg.errors import SSegError
+from train.data.wordnet import Nouns
 from train.word_vectors import said_by_wordnet
-from train.wordnet import Nouns
 
 # Lines in the form of wndb(5WN): a peak is an extremum (attribute, not seen) first, then a mountain's top.
 DATA = """\

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sseg.models.context_head import describe
-from train.data.kept_pictures import KeptPictures
+from train.data.kept_images import KeptPictures
 
 AT_ONCE = 16  # photographs
 

@@ -1,4 +1,4 @@
-"""Card and curve of a run of train.features or train.grouping; `train.publish` puts them beside the weights."""
+"""Card and curve of a run of train.distill or train.cluster_distill; `train.publish` puts them beside the weights."""
 
 import json
 from pathlib import Path
@@ -63,9 +63,9 @@ METHOD = (
     "the picture among those of other pictures and of other pieces of a collage), and DINO's agreement of whole views."
 )
 GROUPING_METHOD = (
-    "That is the second stage (`train.grouping`): the features of the first divided each picture into pseudo-masks,\n"
-    "at K = {k}; the network, which sees pictures in changed colours, learned to find for each patch those of its\n"
-    "clusters among the patches of {group} pictures."
+    "That is the second stage (`train.cluster_distill`): the features of the first divided each picture into pseudo-\n"
+    "masks, at K = {k}; the network, which sees pictures in changed colours, learned to find for each patch those of\n"
+    "its clusters among the patches of {group} pictures."
 )
 
 
@@ -91,7 +91,7 @@ def draw_curve(run: Path, path: Path) -> None:
 
 
 def is_second(recipe: dict) -> bool:
-    """Whether a recipe is one of train.grouping."""
+    """Whether a recipe is one of train.cluster_distill."""
     return "scenes" in recipe.get("data", ())
 
 

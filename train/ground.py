@@ -66,6 +66,6 @@ def ground_loss(regions: Tensor, measured: Tensor, background: Tensor, others: T
     ground = (border > GROUND) & (area > 0)
     found = regions[ground]
     own = found @ background.T * scale  # (G, 1)
-    rivals = found @ others.T * scale + torch.where(surroundings, _FAR, 0.0)
-    lost = torch.cat([own, rivals], 1).logsumexp(1) - own[:, 0]
+    distractors = found @ others.T * scale + torch.where(surroundings, _FAR, 0.0)
+    lost = torch.cat([own, distractors], 1).logsumexp(1) - own[:, 0]
     return (lost * area[ground]).sum() / area[ground].sum().clamp(min=1e-6)

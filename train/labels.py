@@ -16,7 +16,7 @@ from sseg.errors import SSegError
 from sseg.fixed_vocabulary import EncodedCategories
 from sseg.segmenter import Encoded
 from train.alignment import aligned, equal_shares
-from train.data.kept_pictures import KeptPictures
+from train.data.kept_images import KeptPictures
 from train.data.unlabelled import Unlabelled
 
 CHUNK = 50  # pictures of a file

@@ -111,7 +111,7 @@ def contrastive_loss(similarity: Tensor, scale: Tensor) -> Tensor:
 
 def phrase_loss(
     regions: Tensor, texts: Tensor, phrases: Tensor, owned: Tensor, scale: Tensor,
-    counted: Tensor | None = None, rivals: Tensor | None = None, shares: Tensor | None = None,
+    counted: Tensor | None = None, distractors: Tensor | None = None, shares: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Regions and the phrases of captions, each found among the other's: the mean of two negative log likelihoods.
 
@@ -126,16 +126,16 @@ def phrase_loss(
         phrases: (P,) int64, the same number for the same text.
         owned: (B, F) int64, all phrases of each picture's caption, filled up with -1; each drawn phrase is owned.
         counted: (B, N) bool, regions to leave out are False.
-        rivals: (R, E) of unit length, more phrases that a region might be given, none of them drawn: in use a region
-            is told apart from every known phrase, of which a batch holds few.
+        distractors: (R, E) of unit length, more phrases that a region might be given, none of them drawn: in use a
+            region is told apart from every known phrase, of which a batch holds few.
         shares: (B, N, P), of each region in both means for each phrase, instead of equal ones (`train.ground`).
     """
     logits = torch.einsum("bne,pe->bnp", regions, texts) * scale
     positive = (owned[:, :, None] == phrases).any(1)  # (B, P)
     copies = (phrases[:, None] == phrases).sum(1)  # (P,)
     compete = logits - copies.log()
-    if rivals is not None:
-        compete = torch.cat([compete, torch.einsum("bne,re->bnr", regions, rivals) * scale], 2)  # (B, N, P + R)
+    if distractors is not None:
+        compete = torch.cat([compete, torch.einsum("bne,re->bnr", regions, distractors) * scale], 2)  # (B, N, P + R)
     names = logits - compete.logsumexp(2, keepdim=True)  # (B, N, P) log P(phrase | region)
     if counted is not None:
         logits, names = (x.masked_fill(~counted.bool()[..., None], -torch.inf) for x in (logits, names))

@@ -21,11 +21,10 @@ import yaml
 from torch.nn.parallel import DistributedDataParallel
 from transformers.utils import logging
 
-from sseg.checkpoint import load_model, resolve
+from sseg.checkpoint import resolve
 from sseg.errors import SSegError
 from sseg.features import source
 from sseg.inference.surroundings import BACKGROUND
-from sseg.models.config import SSegConfig
 from sseg.models.folding import fold_norms
 from sseg.models.sseg import SSegModel
 from sseg.models.text import load_tokenizer, tokenize
@@ -34,17 +33,18 @@ from sseg.stopping import stoppable
 from train import log
 from train.assignment import assignment_loss
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
-from train.data.fragments import common, draw, number, numbered, some
 from train.data.held_out import held_words
 from train.data.kinds import with_wider
-from train.data.pairs import open_pairs
+from train.data.phrase_extraction import common, draw, number, numbered, some, words_of
+from train.data.sources import open_pairs
 from train.distributed import finish, gather, start
 from train.encoder_start import freeze, start_encoder
 from train.ground import for_things, ground_loss, measure, names_surroundings, shares
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
+from train.model_setup import make_optimizer, model_config, read_words, standard, start_from
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
-from train.schedule import learning_rate, place_in_stage, stage_at
+from train.schedules import check_stages, learning_rate, learns, place_in_stage, stage_at
 from train.steps import run_steps
 from train.tags import REGIONS, SURE, Tagger, draw_names, tag_loss
 from train.tokenizer import make_tokenizer
@@ -76,8 +76,8 @@ class Run:
             raise SSegError("Regions are assigned where maps are kept: set loss.assignment to 0, or data.name to maps.")
         self.tokenizer = self.open_tokenizer(resume)
         self.widen = with_wider if recipe["loss"].get("wider") else lambda phrases: phrases
-        rivals = recipe["loss"].get("rivals")
-        self.phrases = common(self.pairs.sample_captions(20_000), widen=self.widen) if rivals else []
+        distractors = recipe["loss"].get("rivals")
+        self.phrases = common(self.pairs.sample_captions(20_000), widen=self.widen) if distractors else []
         config = model_config(recipe, self.tokenizer)
         torch.manual_seed(recipe["seed"])
         self.model = SSegModel(config)
@@ -169,8 +169,8 @@ class Run:
             values, measured = self.values(pictures)
             wanted = weights["phrases"] and "meaning" in learns(stage)
             drawn, owned = draw(captions, weights["phrases_each"], seed, self.widen) if wanted else ([], [])
-            rivals = some(self.phrases, weights["rivals"], self.step) if self.phrases else []  # alike in all processes
-            written = [one for one in (captions, drawn, rivals) if one]
+            distractors = some(self.phrases, weights["rivals"], self.step) if self.phrases else []  # alike everywhere
+            written = [one for one in (captions, drawn, distractors) if one]
             image, (texts, *phrases) = self.towers(values, *map(self.tokens, written))
 
         terms, total = {}, 0.0
@@ -182,7 +182,7 @@ class Run:
         if "meaning" in learns(stage):
             if weights.get("ground") and measured is None:
                 measured = measure(image.mask_logits.detach())
-            found = self.meaning(image, shape, texts, phrases, drawn, owned, rivals, measured)
+            found = self.meaning(image, shape, texts, phrases, drawn, owned, distractors, measured)
             terms |= found
             total = total + sum(weights[name] * found[name] for name in found.keys() & {*weights})
         if weights.get("assignment") and "shape" not in learns(stage):
@@ -196,7 +196,7 @@ class Run:
         terms = {"loss": total} | terms
         return {name: value.detach() for name, value in terms.items()} | {"scale": self.model.scale.detach()}
 
-    def meaning(self, image, shape, texts, phrases, drawn, owned, rivals, measured) -> dict[str, torch.Tensor]:
+    def meaning(self, image, shape, texts, phrases, drawn, owned, distractors, measured) -> dict[str, torch.Tensor]:
         """The losses of captions, phrases and ground, and the share of pictures whose caption is found."""
         weights, scale = self.recipe["loss"], self.model.scale
         regions, texts = gather(self.regions(image)), gather(texts)  # of all processes
@@ -209,16 +209,16 @@ class Run:
         terms = {"contrastive": contrastive_loss(similarity, scale), "phrases": torch.zeros((), device=self.device)}
         if drawn:
             numbers = [gather(n.to(self.device)) for n in numbered(drawn, owned)]
-            new = ~torch.isin(number(rivals).to(self.device), numbers[0]) if rivals else None
-            known, named = (phrases[1][new] if rivals else None), gather(phrases[0])
+            new = ~torch.isin(number(distractors).to(self.device), numbers[0]) if distractors else None
+            known, named = (phrases[1][new] if distractors else None), gather(phrases[0])
             each = None
             if grounded:
                 surround = gather(names_surroundings(drawn).float().to(self.device)).bool()
                 each, counted = shares(measured, surround), None
                 word = self.model.encode_text(*self.tokens([BACKGROUND]))
                 others = [(named, surround)]
-                if rivals:
-                    others.append((known, names_surroundings(rivals).to(self.device)[new]))
+                if distractors:
+                    others.append((known, names_surroundings(distractors).to(self.device)[new]))
                 texts_of, names = (torch.cat(part) for part in zip(*others, strict=True))
                 terms["ground"] = ground_loss(regions, measured, word, texts_of, names, scale)
             terms["phrases"] = phrase_loss(regions, named, *numbers, scale, counted, known, each)
@@ -359,92 +359,6 @@ class Run:
         self.step, self.samples = int(flat["step"]), int(flat["samples"])
         self.seconds = float(flat["seconds"])
         self.words = Counter(read_words(self.out))
-
-
-def model_config(recipe: dict, tokenizer) -> SSegConfig:
-    """Sizes of the recipe's `model`; the rest follows from its tokenizer and its last stage."""
-    sizes = {
-        "text_vocab_size": len(tokenizer),
-        "text_max_length": recipe["tokenizer"]["max_length"],
-        "text_pad_token_id": tokenizer.pad_token_id,
-        "text_eos_token_id": tokenizer.eos_token_id,
-        "image_size": recipe["stages"][-1].get("size"),
-    }
-    if words := recipe["tokenizer"].get("words"):
-        tensors = load_words(words)[1]
-        known, numbers = tensors["vectors"].shape
-        sizes |= {"text_known": known, "text_vector_dim": numbers, "text_neighbours": tensors["nearest"].shape[1]}
-    return SSegConfig(**sizes | recipe["model"])
-
-
-def learns(stage: dict) -> tuple[str, ...]:
-    """What a stage of the curriculum learns: "shape" (masks), "meaning", or both."""
-    return tuple(stage.get("learns", ("shape", "meaning")))
-
-
-def check_stages(stages: list[dict], processes: int) -> None:
-    """SSegError where stages learn shape after meaning alone, or part of the model in several processes."""
-    shape = ["shape" in learns(stage) for stage in stages]
-    if shape != sorted(shape, reverse=True):
-        raise SSegError("Stages that learn shape come before those that learn meaning alone: change their order.")
-    if processes > 1 and any(set(learns(stage)) != {"shape", "meaning"} for stage in stages):
-        raise SSegError("Stages that learn shape or meaning alone run in one process: start without torchrun.")
-
-
-def standard(levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation of each feature over cells: levels (cells, C) each -> two (sum of C,)."""
-    means = torch.cat([level.mean(0) for level in levels])
-    return means, torch.cat([level.std(0) for level in levels]).clamp(min=1e-4)
-
-
-def start_from(model: SSegModel, weights: str, only: tuple[str, ...] = ("",)) -> None:
-    """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes: those whose name
-    begins with one of `only`.
-
-    A ResNet may have more blocks a stage than theirs: those that they lack begin as identities (the last norm of a
-    residual block at zero, Goyal et al. 2017), so the deeper model starts with the answers of the weights.
-    """
-    # here, since `sseg` has to mend torchvision before transformers imports it
-    from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
-
-    tensors = load_model(resolve(weights)).state_dict()
-    kinds = (ResNetBasicLayer, ResNetBottleNeckLayer)
-    blocks = {name: block for name, block in model.named_modules() if isinstance(block, kinds)}
-    added = {name: block for name, block in blocks.items() if f"{name}.layer.0.convolution.weight" not in tensors}
-    for name, own in model.state_dict().items():
-        if not name.startswith(only):
-            tensors[name] = own
-        elif name.startswith(tuple(f"{block}." for block in added)):
-            tensors[name] = own
-        elif name not in tensors or tensors[name].shape != own.shape:
-            raise SSegError(f"The recipe's model does not fit init: {weights}, {name} is not the same; take its sizes.")
-    model.load_state_dict({name: tensors[name] for name in model.state_dict()})
-    for block in added.values():
-        torch.nn.init.zeros_(block.layer[-1].normalization.weight)
-
-
-def read_words(folder: Path) -> dict[str, int]:
-    """How often the captions of a weights folder's training said each word; empty where nobody recorded it."""
-    file = Path(folder) / "vocabulary.json"
-    return json.loads(file.read_text(encoding="utf-8")).get("words", {}) if file.is_file() else {}
-
-
-def words_of(caption: str) -> list[str]:
-    """Lower-case words of a caption without punctuation."""
-    return [word for word in (w.strip(".,!?:;\"'()#").lower() for w in caption.split()) if word]
-
-
-def make_optimizer(model: SSegModel, recipe: dict, learn: float = 1.0) -> torch.optim.AdamW:
-    """AdamW; no decay on biases, norms, embeddings of queries, temperature; the encoder at `learn` of the rate."""
-    encoder = {id(p) for p in model.encoder.parameters()} if learn != 1.0 else set()
-    groups: dict[tuple[float, float], list] = {}
-    for name, parameter in model.named_parameters():
-        plain = parameter.ndim <= 1 or "queries_embedder" in name
-        share = learn if id(parameter) in encoder else 1.0
-        if share:
-            groups.setdefault((0.0 if plain else recipe["weight_decay"], share), []).append(parameter)
-    groups = [{"params": some, "weight_decay": decay, "share": share} for (decay, share), some in groups.items()]
-    return torch.optim.AdamW(groups, lr=recipe["lr"], betas=tuple(recipe["betas"]))
 
 
 def progress(run: Run, record: dict) -> None:

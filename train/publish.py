@@ -23,7 +23,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
 
 from train import feature_card, log, plus_card  # noqa: E402
-from train.data.shards import data_path  # noqa: E402
+from train.data.tars import data_path  # noqa: E402
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
 FILES += ("recipe.yaml", "log.jsonl")

@@ -84,8 +84,8 @@ def ours(runs: list[dict]) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for run in runs:
         whole = not run.get("partial") and not run.get("random_weights") and run["reported_images"] == run["images"]
-        rival = ":" in run["model"]
-        if run["benchmark"] in SETS and run["protocol"] == "paper" and whole and not rival and run["miou"] is not None:
+        own = ":" not in run["model"]
+        if run["benchmark"] in SETS and run["protocol"] == "paper" and whole and own and run["miou"] is not None:
             best = found.get(run["benchmark"])
             if best is None or run["miou"] > best["miou"]:
                 found[run["benchmark"]] = run

@@ -35,11 +35,11 @@ from train import labels, log
 from train.cells import draw_cells
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.grids import Grids
-from train.data.kept_pictures import KeptPictures
-from train.data.pictures import jitter
-from train.data.shards import crop_windows, cut, shuffled
+from train.data.kept_images import KeptPictures
 from train.data.targets import load_target
+from train.data.tars import crop_windows, cut, shuffled
 from train.data.unlabelled import open_unlabelled
+from train.data.views import jitter
 from train.encoder_start import freeze
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments

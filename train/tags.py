@@ -19,7 +19,7 @@ from train.encoder_start import tensors_of
 SURE = 0.25  # probability of its best class from which a region counts
 NAMED = 0.5  # probability of all classes with a wider name from which a region counts for those
 REGIONS = 4  # of each picture, drawn anew in each step
-RIVALS = 250  # classes that compete, beside those that were found
+DISTRACTORS = 250  # classes that compete, beside those that were found
 
 
 class Tagger(nn.Module):
@@ -56,10 +56,10 @@ class Tagger(nn.Module):
 
 
 def draw_names(tagger: Tagger, found: Tensor, seed: int) -> tuple[Tensor, list[str]]:
-    """Classes that compete (those `found` (M,), and `RIVALS` more), ascending, and a name of each."""
+    """Classes that compete (those `found` (M,), and `DISTRACTORS` more), ascending, and a name of each."""
     rng = random.Random(f"{seed}/tags")
     named = [i for i, names in enumerate(tagger.names) if names]
-    chosen = sorted({*rng.sample(named, min(RIVALS, len(named))), *found.tolist()} & set(named))
+    chosen = sorted({*rng.sample(named, min(DISTRACTORS, len(named))), *found.tolist()} & set(named))
     return torch.tensor(chosen), [rng.choice(tagger.names[i]) for i in chosen]
 
 

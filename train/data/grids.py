@@ -24,7 +24,7 @@ class Grids:
         """Windows of the grids of n pictures -> ids (n, size, size) int64 on the device.
 
         Each output cell takes the id at its centre (nearest neighbour). theta: (n, 2, 3) from output to picture
-        coordinates, both -1..1, as `train.data.shards.cut` takes them: cell (i, j) lies on pixels 4 i, 4 j and on of a
+        coordinates, both -1..1, as `train.data.tars.cut` takes them: cell (i, j) lies on pixels 4 i, 4 j and on of a
         picture that is cut to 4 x size.
         """
         device = self.ids.device

@@ -13,7 +13,7 @@ import yaml
 
 from sseg.errors import SSegError
 from sseg.paths import ASSETS
-from train.data.captions import describe_plural
+from train.data.stickers.captions import describe_plural
 
 SYNONYMS = ASSETS / "vocabularies" / "synonyms.yaml"
 

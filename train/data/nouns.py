@@ -9,7 +9,7 @@ what hardly ever has an article ("clothing", "pants").
 from collections import Counter
 from collections.abc import Iterable
 
-from train.data.fragments import tokens_of
+from train.data.phrase_extraction import tokens_of
 
 _ARTICLES = frozenset("a an the his her their its my our your this that these those some".split())
 _NUMBERS = frozenset("one two three four five six seven eight nine ten several many few both".split())

@@ -6,7 +6,7 @@ import yaml
 
 from sseg.errors import SSegError
 from sseg.paths import ASSETS
-from train.data.glyphs import load_vocabulary
+from train.data.stickers.glyphs import load_vocabulary
 
 
 class Target(NamedTuple):

@@ -11,9 +11,9 @@ from torch import Tensor
 from sseg import images
 from sseg.errors import SSegError
 from sseg.paths import visible
-from train.data.kept_pictures import KeptPictures
-from train.data.shards import TarPairs, data_path
-from train.data.stickers import Difficulty, StickerWorld
+from train.data.kept_images import KeptPictures
+from train.data.stickers.world import Difficulty, StickerWorld
+from train.data.tars import TarPairs, data_path
 
 RENDERED_AT_ONCE = 50
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
@@ -46,7 +46,7 @@ def open_unlabelled(recipe: dict, seed: int) -> Unlabelled | KeptPictures:
 
     `{name: stickers, things, count, size, difficulty}`: scenes of the training split with the target's things;
     `{name: tars, root, only, size}`: pictures of image-text tars, whose captions are not read; `{name: folder, root,
-    size}`: picture files; `{name: maps, ...}`: kept maps of photographs (`train.data.kept_pictures`).
+    size}`: picture files; `{name: maps, ...}`: kept maps of photographs (`train.data.kept_images`).
     """
     if recipe["name"] == "maps":
         return KeptPictures(recipe)

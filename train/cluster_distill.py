@@ -1,0 +1,106 @@
+"""Second stage of features-mini: what many pictures put together, each of them only roughly.
+
+    python -m train.cluster_distill train/recipes/features-mini-2.yaml
+    python -m train.cluster_distill train/recipes/features-mini-2.yaml --resume
+    torchrun --nproc-per-node 2 -m train.cluster_distill train/recipes/features-mini-2.yaml
+
+The features `mini` of the first stage divide every picture into pseudo-masks, at several K. Then the network, which
+sees the picture in changed colours, learns to find for each patch those of its clusters among the patches of several
+pictures. Where a clustering errs it errs by the chances of one picture; what the network cannot foresee averages out.
+No captions, no labels, no people's masks.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sseg.errors import SSegError
+from sseg.models.small_vit import SmallViT, load_network
+from train import distill
+from train.data.clustered import GroupedPictures
+
+
+class Grouper(nn.Module):
+    """The network of the stage before, by its patches alone."""
+
+    def __init__(self, folder: Path, depth: int | None = None):
+        """depth: blocks that it shall have, more than in the folder; None leaves them.
+        Raises SSegError: there are no weights in the folder, they are damaged, or have more blocks than `depth`."""
+        super().__init__()
+        if not (folder / "model.safetensors").is_file():
+            raise SSegError(f"{folder} holds no weights of the first stage: run train.distill, or change "
+                            "teacher.weights.")
+        self.backbone = load_network(folder)
+        if depth is not None:
+            self.backbone = deepened(self.backbone, depth)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, s, s) -> unit vectors of patches (B, s / 8 * s / 8, e)."""
+        return self.backbone(pixels)[0].flatten(1, 2)
+
+
+def deepened(network: SmallViT, depth: int) -> SmallViT:
+    """The network with new blocks after its own, which at first change nothing: what they add to a token is 0.
+    Raises SSegError: the network has more blocks than `depth`."""
+    own = network.config["depth"]
+    if depth < own:
+        raise SSegError(f"The network has {own} blocks already: change depth to {own} or more, or to null.")
+    deeper = SmallViT(**network.config | {"depth": depth})
+    deeper.load_state_dict(network.state_dict(), strict=False)
+    for block in deeper.blocks[own:]:
+        for layer in (block.place, block.proj, block.mlp[-1]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return deeper
+
+
+def cluster_contrast(patches: Tensor, ids: Tensor, temperature: float, group: int) -> Tensor:
+    """Cross-entropy of picking the patches of one's own clusters out of those of `group` pictures.
+
+    patches (B, T, e) of unit length; ids (B, c, T) of c clusterings: two patches belong together by the share of
+    clusterings that have them in one cluster. A patch counts by about 1 / sqrt(patches of its cluster): by area alone
+    grounds would be nearly all of the loss. Patches that are alone do not count.
+    """
+    n, t, _ = patches.shape
+    together = (ids[..., :, None] == ids[..., None, :]).float().mean(1)  # (B, T, T)
+    together.diagonal(dim1=1, dim2=2).zero_()
+    others = together.sum(2)  # (B, T)
+    pool = patches.unflatten(0, (-1, group)).flatten(1, 2)  # (B / group, group * T, e)
+    scores = (pool @ pool.transpose(1, 2)).float() / temperature
+    itself = torch.eye(group * t, dtype=torch.bool, device=scores.device)
+    scores = scores.masked_fill(itself, -30.0)
+    chance = scores.logsumexp(2).view(n, t)
+    own = scores.unflatten(1, (group, t)).unflatten(3, (group, t)).diagonal(dim1=1, dim2=3)  # (B / group, T, T, group)
+    own = own.permute(0, 3, 1, 2).flatten(0, 1)  # (B, T, T): within each picture
+    loss = chance - (together * own).sum(2) / others.clamp_min(1e-6)
+    weight = (others > 0.5) / (others + 4).sqrt()
+    return (loss * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+class Run(distill.Run):
+    """A run of the second stage; what is kept is the running average of the network."""
+
+    terms = ("loss",)
+
+    def open_pictures(self) -> GroupedPictures:
+        recipe = self.recipe
+        before = Path(recipe["teacher"]["weights"])
+        self.first = Grouper(before, recipe["depth"])  # before half an hour of clustering: it may lack
+        return GroupedPictures(recipe["data"], recipe["teacher"], recipe["seed"], self.out, self.device,
+                               self.rank, self.world)
+
+    def model(self) -> Grouper:
+        return self.first
+
+    def losses(self, seed: int, n: int, stage: dict) -> dict[str, Tensor]:
+        pixels, ids = self.pictures.batch(seed, n, stage, self.recipe["colour"])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe["precision"] == "bf16"):
+            patches = self.towers((pixels - self.mean) / self.std)
+        w = self.recipe["loss"]
+        return {"loss": cluster_contrast(patches, ids.flatten(2), w["temperature"], w["group"])}
+
+
+if __name__ == "__main__":
+    sys.exit(distill.main(kind=Run, program="train.cluster_distill", about=__doc__))

@@ -1,0 +1,79 @@
+"""A model as a recipe wants it: its sizes, the weights it starts from, and its optimiser."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from sseg.checkpoint import load_model, resolve
+from sseg.errors import SSegError
+from sseg.models.config import SSegConfig
+from sseg.models.sseg import SSegModel
+from train.word_vectors import load_words
+
+
+def model_config(recipe: dict, tokenizer) -> SSegConfig:
+    """Sizes of the recipe's `model`; the rest follows from its tokenizer and its last stage."""
+    sizes = {
+        "text_vocab_size": len(tokenizer),
+        "text_max_length": recipe["tokenizer"]["max_length"],
+        "text_pad_token_id": tokenizer.pad_token_id,
+        "text_eos_token_id": tokenizer.eos_token_id,
+        "image_size": recipe["stages"][-1].get("size"),
+    }
+    if words := recipe["tokenizer"].get("words"):
+        tensors = load_words(words)[1]
+        known, numbers = tensors["vectors"].shape
+        sizes |= {"text_known": known, "text_vector_dim": numbers, "text_neighbours": tensors["nearest"].shape[1]}
+    return SSegConfig(**sizes | recipe["model"])
+
+
+def standard(levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of each feature over cells: levels (cells, C) each -> two (sum of C,)."""
+    means = torch.cat([level.mean(0) for level in levels])
+    return means, torch.cat([level.std(0) for level in levels]).clamp(min=1e-4)
+
+
+def start_from(model: SSegModel, weights: str, only: tuple[str, ...] = ("",)) -> None:
+    """Take the tensors of other weights (a bundled name, a folder, a Hub id) that have the same sizes: those whose name
+    begins with one of `only`.
+
+    A ResNet may have more blocks a stage than theirs: those that they lack begin as identities (the last norm of a
+    residual block at zero, Goyal et al. 2017), so the deeper model starts with the answers of the weights.
+    """
+    # here, since `sseg` has to mend torchvision before transformers imports it
+    from transformers.models.resnet.modeling_resnet import ResNetBasicLayer, ResNetBottleNeckLayer
+
+    tensors = load_model(resolve(weights)).state_dict()
+    kinds = (ResNetBasicLayer, ResNetBottleNeckLayer)
+    blocks = {name: block for name, block in model.named_modules() if isinstance(block, kinds)}
+    added = {name: block for name, block in blocks.items() if f"{name}.layer.0.convolution.weight" not in tensors}
+    for name, own in model.state_dict().items():
+        if not name.startswith(only):
+            tensors[name] = own
+        elif name.startswith(tuple(f"{block}." for block in added)):
+            tensors[name] = own
+        elif name not in tensors or tensors[name].shape != own.shape:
+            raise SSegError(f"The recipe's model does not fit init: {weights}, {name} is not the same; take its sizes.")
+    model.load_state_dict({name: tensors[name] for name in model.state_dict()})
+    for block in added.values():
+        torch.nn.init.zeros_(block.layer[-1].normalization.weight)
+
+
+def read_words(folder: Path) -> dict[str, int]:
+    """How often the captions of a weights folder's training said each word; empty where nobody recorded it."""
+    file = Path(folder) / "vocabulary.json"
+    return json.loads(file.read_text(encoding="utf-8")).get("words", {}) if file.is_file() else {}
+
+
+def make_optimizer(model: SSegModel, recipe: dict, learn: float = 1.0) -> torch.optim.AdamW:
+    """AdamW; no decay on biases, norms, embeddings of queries, temperature; the encoder at `learn` of the rate."""
+    encoder = {id(p) for p in model.encoder.parameters()} if learn != 1.0 else set()
+    groups: dict[tuple[float, float], list] = {}
+    for name, parameter in model.named_parameters():
+        plain = parameter.ndim <= 1 or "queries_embedder" in name
+        share = learn if id(parameter) in encoder else 1.0
+        if share:
+            groups.setdefault((0.0 if plain else recipe["weight_decay"], share), []).append(parameter)
+    groups = [{"params": some, "weight_decay": decay, "share": share} for (decay, share), some in groups.items()]
+    return torch.optim.AdamW(groups, lr=recipe["lr"], betas=tuple(recipe["betas"]))

@@ -1,0 +1,49 @@
+"""What changes over the steps of a run: the stage of its curriculum, the learning rate."""
+
+import math
+
+from sseg.errors import SSegError
+
+
+def learning_rate(step: int, total: int, peak: float, warmup: int, final: float = 0.0, cooldown: float = 1.0) -> float:
+    """Linear warm-up, `peak`, then a cosine to `final` over the last `cooldown` share of the steps.
+
+    With `cooldown=1` it is GroupViT's cosine after warm-up; with less, a run can be prolonged before it cools down.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    start = max(warmup, (1 - cooldown) * total)
+    done = min(1.0, max(0.0, (step - start) / max(1, total - start)))
+    return final + (peak - final) * (1 + math.cos(math.pi * done)) / 2
+
+
+def stage_at(stages: list[dict], step: int) -> dict:
+    """The stage that a step belongs to; each lasts its "steps". After the end, the last."""
+    for stage in stages:
+        if step < stage["steps"]:
+            return stage
+        step -= stage["steps"]
+    return stages[-1]
+
+
+def place_in_stage(stages: list[dict], step: int) -> tuple[int, int]:
+    """How many steps of its stage come before a step, and how many the stage has."""
+    for stage in stages:
+        if step < stage["steps"]:
+            return step, stage["steps"]
+        step -= stage["steps"]
+    return stages[-1]["steps"] - 1, stages[-1]["steps"]
+
+
+def learns(stage: dict) -> tuple[str, ...]:
+    """What a stage of the curriculum learns: "shape" (masks), "meaning", or both."""
+    return tuple(stage.get("learns", ("shape", "meaning")))
+
+
+def check_stages(stages: list[dict], processes: int) -> None:
+    """SSegError where stages learn shape after meaning alone, or part of the model in several processes."""
+    shape = ["shape" in learns(stage) for stage in stages]
+    if shape != sorted(shape, reverse=True):
+        raise SSegError("Stages that learn shape come before those that learn meaning alone: change their order.")
+    if processes > 1 and any(set(learns(stage)) != {"shape", "meaning"} for stage in stages):
+        raise SSegError("Stages that learn shape or meaning alone run in one process: start without torchrun.")
