@@ -1,4 +1,4 @@
-"""How fast the sticker world renders: python benchmarks/data.py [--device cpu] [--threads 2] [--seconds 5]
+"""How fast the sticker world renders: python -m benchmarks.data [--device cpu] [--threads 2] [--seconds 5]
 
 Scenes a second, planned, captioned and rendered, at several sizes. The rival composes scenes of the same kind with
 Pillow in one thread: as many materials and glyphs, but no captions, light, noise or blur. `ratio` is the rival's time
@@ -8,19 +8,15 @@ for a scene of 128 px over ours.
 import argparse
 import json
 import random
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from train.data.stickers import glyphs, materials  # noqa: E402
-from train.data.stickers.world import EASY, PAIRS, TEST, StickerWorld  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+from train.data.stickers import glyphs, materials
+from train.data.stickers.world import EASY, PAIRS, TEST, StickerWorld
+from train.provenance import commit, hardware
 
 RUNS = ((48, "easy", EASY), (64, "easy", EASY), (96, "pairs", PAIRS), (128, "test", TEST), (224, "test", TEST))
 RIVAL_SIZE = 128

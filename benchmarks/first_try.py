@@ -1,6 +1,6 @@
 """Does it work at the first try? Photographs asked as a stranger would ask, with the page's defaults.
 
-    python benchmarks/first_try.py --model photos [--limit N] [--half even|odd] [--background T ...] [--seed 0]
+    python -m benchmarks.first_try --model photos [--limit N] [--half even|odd] [--background T ...] [--seed 0]
 
 100 photographs of voc-mini and 100 of coco-mini, drawn among those with at least one class; where there are fewer, all
 of them. Each is asked for the plain names of its true classes and of two classes of the same benchmark that it does not
@@ -19,19 +19,16 @@ import random
 import sys
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from benchmarks.asking import ENOUGH, overlap, own_background, per_cent, shown  # noqa: E402
-from sseg.errors import SSegError  # noqa: E402
-from train.evaluation.options import natural, share  # noqa: E402
-from train.evaluation.progress import Progress  # noqa: E402
-from train.evaluation.registry import HALVES, open_benchmark  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from benchmarks.asking import ENOUGH, overlap, own_background, per_cent, shown
+from sseg.errors import SSegError
+from train.evaluation.options import natural, share
+from train.evaluation.progress import Progress
+from train.evaluation.registry import HALVES, open_benchmark
+from train.provenance import commit, hardware
 
 SETS = ("voc-mini", "coco-mini")
 PHOTOGRAPHS = 100  # of each set

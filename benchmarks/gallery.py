@@ -1,6 +1,6 @@
 """Pictures as they come, not the best: the first 12 of a fixed shuffle of the test scenes, and three typical failures.
 
-    python benchmarks/gallery.py --model mini --out docs/images/gallery.jpg
+    python -m benchmarks.gallery --model mini --out docs/images/gallery.jpg
 
 Each scene is asked, as the app asks, for the things and materials that it holds; what is shown is the answer. The
 failures are those at the 10th, 15th and 20th percentile of the IoU (mean over a scene's classes) of the next 100 scenes
@@ -10,18 +10,15 @@ of the shuffle. The last line of the output says what the picture shows.
 import argparse
 import json
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from sseg import images  # noqa: E402
-from train.evaluation.datasets.stickers import StickersBenchmark  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from sseg import images
+from train.evaluation.datasets.stickers import StickersBenchmark
+from train.provenance import commit, hardware
 
 SHOWN, JUDGED = 12, 100
 PERCENTILES = (10, 15, 20)

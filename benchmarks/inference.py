@@ -1,4 +1,4 @@
-"""How long asking takes beside encoding: python benchmarks/inference.py [--weights mini] [--threads 2]
+"""How long asking takes beside encoding: python -m benchmarks.inference [--weights mini] [--threads 2]
 
 A picture is encoded once; then it is asked for five phrases, one of them new each time, so that every ask runs the text
 tower, and makes its label map. The rival is to encode the picture again. `ratio` is encoding over asking for a picture
@@ -9,16 +9,12 @@ import argparse
 import itertools
 import json
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
+import sseg
 
 
 def median_ms(work, repeats: int) -> float:

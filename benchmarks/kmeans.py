@@ -1,6 +1,6 @@
 """K-Means: how many times faster than scikit-learn, at what inertia.
 
-    python benchmarks/kmeans.py [--threads 2] [--repeat 3]
+    python -m benchmarks.kmeans [--threads 2] [--repeat 3]
 
 Each case clusters a batch of images: scikit-learn one image after the other (n_init=1), ours all in one call, both
 until they converge. The last line is one JSON object; `ratio` is scikit-learn's time over ours for the first case.
@@ -8,19 +8,15 @@ until they converge. The last line is one JSON object; `ratio` is scikit-learn's
 
 import argparse
 import json
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from sseg.pseudo_masks.kmeans import kmeans  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+from sseg.pseudo_masks.kmeans import kmeans
+from train.provenance import commit, hardware
 
 STEPS = 50
 CASES = [  # images, tokens, dimensions, clusters, true modes, noise

@@ -1,4 +1,4 @@
-"""How fast label maps are counted and annotations painted: python benchmarks/metrics.py [--pictures 40] [--repeat 5]
+"""How fast label maps are counted and annotations painted: python -m benchmarks.metrics [--pictures 40] [--repeat 5]
 
 Pictures of 500 x 375 pixels with smooth regions. Each row is one work done in our way and in the obvious ones:
 counting by a boolean mask for each class, by a confusion matrix, by torchmetrics; Boundary IoU by eroding each class by
@@ -9,9 +9,7 @@ the others over ours; results are compared before anything is timed.
 import argparse
 import json
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,12 +17,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from scipy.ndimage import binary_erosion, zoom
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from sseg.metrics import BoundaryIoU, StreamingIoU  # noqa: E402, I001 (mends torchvision, which torchmetrics imports)
-from torchmetrics.functional.classification import multiclass_confusion_matrix  # noqa: E402
-from train.evaluation.prepare import id_png, paint  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+from sseg.metrics import BoundaryIoU, StreamingIoU
+from train.evaluation.prepare import id_png, paint
+from train.provenance import commit, hardware
 
 HEIGHT, WIDTH, REGIONS, INSTANCES = 375, 500, 12, 8
 IGNORE = 65535
@@ -67,6 +62,9 @@ def by_matrix(pairs, classes: int):
 
 def by_torchmetrics(pairs, classes: int):
     """The same from torchmetrics."""
+    # here, since `sseg` has to mend torchvision before torchmetrics imports it
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
     total = torch.zeros(classes, classes, dtype=torch.long)
     for predicted, true in pairs:
         seen = torch.from_numpy(predicted), torch.from_numpy(true)

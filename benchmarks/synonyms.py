@@ -1,6 +1,6 @@
 """Do weights find by a word that is new to them what they find by a known one of the same meaning?
 
-    python benchmarks/synonyms.py --model photos [--limit N] [--seed 0] [--words assets/vocabularies/synonyms.yaml]
+    python -m benchmarks.synonyms --model photos [--limit N] [--seed 0] [--words assets/vocabularies/synonyms.yaml]
 
 For each pair of the list (`puppy: dog`) whose known word names a class of voc-mini, coco-mini or places-mini, at most
 20 photographs of each set are drawn in which the class covers at least 2 %. Each is asked, with the page's defaults,
@@ -19,21 +19,18 @@ import random
 import statistics
 import sys
 from collections import defaultdict
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from benchmarks.asking import ENOUGH, overlap, own_background, per_cent, shown  # noqa: E402
-from sseg.errors import SSegError  # noqa: E402
-from train.data.held_out import SYNONYMS, read_groups  # noqa: E402
-from train.evaluation.options import natural  # noqa: E402
-from train.evaluation.progress import Progress  # noqa: E402
-from train.evaluation.registry import open_benchmark  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from benchmarks.asking import ENOUGH, overlap, own_background, per_cent, shown
+from sseg.errors import SSegError
+from train.data.held_out import SYNONYMS, read_groups
+from train.evaluation.options import natural
+from train.evaluation.progress import Progress
+from train.evaluation.registry import open_benchmark
+from train.provenance import commit, hardware
 
 SETS = ("voc-mini", "coco-mini", "places-mini")
 MOST = 20  # photographs of a pair and set

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: python benchmarks/training.py [RECIPE] [key=value ...] [--stage 2]
+"""Where the time of a training step goes: python -m benchmarks.training [RECIPE] [key=value ...] [--stage 2]
 
 Runs real steps of `train.pretrain` with a clock around each of its parts. The rival of `ratio` matches masks the usual
 way: image by image with transformers' MaskFormerHungarianMatcher, which copies a cost matrix to the host for each. Both
@@ -8,19 +8,15 @@ build the costs and assign for all decoder layers, and must find the same assign
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import torch
 from transformers.utils import logging
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from train import losses, pretrain  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
-from train.recipe import read_recipe  # noqa: E402
+from train import losses, pretrain
+from train.provenance import commit, hardware
+from train.recipe import read_recipe
 
 PARTS = ("render", "pseudo-masks", "forward", "losses", "backward", "optimiser", "rest")
 WARM_UP = 2  # steps that do not count

@@ -1,6 +1,6 @@
 """The contact sheet of trials: photographs, words, and what weights paint. Judged by eye.
 
-    python benchmarks/trials.py --model photos --trials FILE.json [--data DIR] [--out out/trials.png]
+    python -m benchmarks.trials --model photos --trials FILE.json [--data DIR] [--out out/trials.png]
 
 FILE holds a list of {"image": path under DIR, "words": "dog, grass"}; DIR is $SSEG_DATA where not given, else data/ of
 the repository. Each is asked with the page's defaults. On the sheet, 1,600 pixels wide: three trials a row, each the
@@ -18,14 +18,12 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from benchmarks.asking import data_folder, own_background  # noqa: E402
-from sseg import images  # noqa: E402
-from sseg.errors import SSegError  # noqa: E402
-from train.evaluation.progress import Progress  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from benchmarks.asking import data_folder, own_background
+from sseg import images
+from sseg.errors import SSegError
+from train.evaluation.progress import Progress
+from train.provenance import commit, hardware
 
 WIDTH, COLUMNS = 1600, 3  # pixels of the sheet, trials a row
 MARGIN, GAP, BETWEEN = 20, 6, 26  # around the sheet; between photograph and answer; between trials

@@ -1,7 +1,7 @@
 """Words that training must not see, so that it can be asked later what weights make of words that are new to them.
 
 The list (assets/vocabularies/synonyms.yaml) gives each such word a known one: `puppy: dog`. Here the unseen words leave
-the captions; what weights do with them is the business of benchmarks/synonyms.py.
+the captions; what weights do with them is the business of `benchmarks.synonyms`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Names or shapes: what keeps a segmenter from finding things? python benchmarks/regions.py [--weights mini]
+"""Names or shapes: what keeps a segmenter from finding things? python -m benchmarks.ablations.regions [--weights mini]
 
 For every thing of rendered scenes: is it named right among all names of the benchmark when its true mask is given, how
 well does the best of the predicted masks cover it, and is that mask named right? Beside it, how well the best cluster
@@ -8,21 +8,17 @@ that results are reported on.
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from sseg.features import source  # noqa: E402
-from sseg.inference import prepare  # noqa: E402
-from sseg.models.sseg import pool_under_masks  # noqa: E402
-from sseg.pseudo_masks.generate import pseudo_masks  # noqa: E402
-from train.evaluation.datasets.stickers import StickersBenchmark  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from sseg.features import source
+from sseg.inference import prepare
+from sseg.models.sseg import pool_under_masks
+from sseg.pseudo_masks.generate import pseudo_masks
+from train.evaluation.datasets.stickers import StickersBenchmark
+from train.provenance import commit, hardware
 
 SURE = 30.0  # mask logit of a true mask
 

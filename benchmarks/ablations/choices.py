@@ -1,6 +1,6 @@
 """What a choice of the recipe is worth: the same few steps with and without it.
 
-    python benchmarks/choices.py [--steps 460] [--seed 0] [--only "captions alone"]
+    python -m benchmarks.ablations.choices [--steps 460] [--seed 0] [--only "captions alone"]
 
 Trains train/recipes/mini.yaml's first stage from scratch in one thread, each time with one change, then evaluates the
 running average on easy scenes of the test split with other seeds: mIoU with the phrases of each picture and with all
@@ -11,17 +11,13 @@ import argparse
 import json
 import sys
 import tempfile
-from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from backbones import evaluate  # noqa: E402
-
-from train.pretrain import Run  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
-from train.recipe import read_recipe  # noqa: E402
+from benchmarks.ablations.backbones import evaluate
+from train.pretrain import Run
+from train.provenance import commit, hardware
+from train.recipe import read_recipe
 
 CHOICES = {
     "captions alone": ["loss.phrases=0.0"],

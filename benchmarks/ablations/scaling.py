@@ -1,4 +1,4 @@
-"""More pairs, more steps, better masks? python benchmarks/scaling.py [--pairs 40000] [--steps 360]
+"""More pairs, more steps, better masks? python -m benchmarks.ablations.scaling [--pairs 40000] [--steps 360]
 
 Claim 3 of the paper, at our size: S-Seg learns from parts of a fixed set of pairs, rendered once, for as many steps of
 the first stage of mini.yaml in one thread; each part is the beginning of the next. Judged after every quarter of the
@@ -10,26 +10,22 @@ once. `ratio`: the mIoU (phrases of each picture) by most pairs over that by few
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from backbones import evaluate  # noqa: E402
-
-from train.data.tars import shuffled  # noqa: E402
-from train.pretrain import Run  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
-from train.recipe import read_recipe  # noqa: E402
+from benchmarks.ablations.backbones import evaluate
+from train.data.tars import shuffled
+from train.pretrain import Run
+from train.provenance import commit, hardware
+from train.recipe import read_recipe
 
 PARTS = [512, 128, 32, 8, 4, 2, 1]
 CHECKS = 4
 BATCH = 128
 RENDERED_AT_ONCE = 500
-PLOT = Path(__file__).resolve().parents[1] / "docs/images/scaling.png"
+PLOT = Path(__file__).resolve().parents[2] / "docs/images/scaling.png"
 
 
 class FixedPairs:

@@ -1,4 +1,6 @@
-"""Do weights know photographs, or their training photographs by heart? python benchmarks/memorised.py WEIGHTS ...
+"""Do weights know photographs, or their training photographs by heart?
+
+    python -m benchmarks.ablations.memorised WEIGHTS ...
 
 Retrieval and contrastive loss among 96 pairs, as a training step computes them (train/pretrain.py), on photographs and
 captions of one kind (Flickr8k) that the weights were trained on, and on others. Random windows of 96 pixels, one
@@ -8,18 +10,14 @@ caption of each, no other change. More training pays as long as the others gain,
 import argparse
 import json
 import statistics
-import sys
-from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from sseg.models.text import tokenize  # noqa: E402
-from train.data.tars import TarPairs  # noqa: E402
-from train.losses import contrastive_loss, region_similarity  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from sseg.models.text import tokenize
+from train.data.tars import TarPairs
+from train.losses import contrastive_loss, region_similarity
+from train.provenance import commit, hardware
 
 BATCH, SIZE = 96, 96
 SETS = {"trained on": ("pairs", "flickr8k*"), "others": ("pairs-val", "flickr8k*")}

@@ -1,4 +1,6 @@
-"""What spreading features among cells alike does to pseudo-masks: python benchmarks/diffusion.py [--benchmarks ...]
+"""What spreading features among cells alike does to pseudo-masks.
+
+    python -m benchmarks.ablations.random_walk [--benchmarks ...]
 
 Oracle mIoU at K = 8 (as `python -m train.evaluate --oracle`) of `pixels`, `textons` and `mini`, each as it is, spread,
 and spread with ground drawn together. The bundled `textons` and `mini` are the last, `pixels`, the plain baseline, is
@@ -8,25 +10,21 @@ where classes are in one or two pictures only. A line of JSON for each.
 
 import argparse
 import json
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from sseg.features import small_vit  # noqa: E402
-from sseg.features.pixels import PixelFeatures  # noqa: E402
-from sseg.features.random_walk import diffused  # noqa: E402
-from sseg.features.textons import TextonFeatures  # noqa: E402
-from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
-from sseg.pseudo_masks.feature_map import STEPS  # noqa: E402
-from sseg.pseudo_masks.generate import grid_of  # noqa: E402
-from sseg.pseudo_masks.kmeans import kmeans  # noqa: E402
-from train.evaluate import ANOTHER, open_benchmark, percent  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+from sseg.features import small_vit
+from sseg.features.pixels import PixelFeatures
+from sseg.features.random_walk import diffused
+from sseg.features.textons import TextonFeatures
+from sseg.metrics import StreamingIoU, oracle_update
+from sseg.pseudo_masks.feature_map import STEPS
+from sseg.pseudo_masks.generate import grid_of
+from sseg.pseudo_masks.kmeans import kmeans
+from train.evaluate import ANOTHER, open_benchmark, percent
+from train.provenance import commit, hardware
 
 WAYS = {
     "as they are": lambda features, **how: features,

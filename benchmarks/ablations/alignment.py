@@ -1,4 +1,4 @@
-"""What do a run's category weights do for its teacher alone? python benchmarks/alignment.py RUN
+"""What do a run's category weights do for its teacher alone? python -m benchmarks.ablations.alignment RUN
 
 Self-training with `balanced` weighs the teacher's categories before it labels (train/alignment.py). Here the teacher
 answers the target's categories on benchmarks as `train.evaluate --target` asks it, as it is and with those weights:
@@ -7,22 +7,19 @@ what is left to the student is what it gains over the second. `ratio`: mIoU with
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from sseg import inference  # noqa: E402
-from sseg.metrics import StreamingIoU  # noqa: E402
-from train.evaluation.registry import HALVES, Half, open_benchmark  # noqa: E402
-from train.evaluation.targets import match_target  # noqa: E402
-from train.labels import probabilities  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from sseg import inference
+from sseg.metrics import StreamingIoU
+from train.evaluation.registry import HALVES, Half, open_benchmark
+from train.evaluation.targets import match_target
+from train.labels import probabilities
+from train.provenance import commit, hardware
 
 
 @torch.inference_mode()

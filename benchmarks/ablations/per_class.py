@@ -1,4 +1,6 @@
-"""Two weights class by class: python benchmarks/per_class.py TEACHER.json STUDENT.json --out docs/images/classes.png
+"""Two weights class by class.
+
+    python -m benchmarks.ablations.per_class TEACHER.json STUDENT.json --out docs/images/classes.png
 
 Draws each class that occurs at its IoU by the first and by the second, from what `train.evaluate --out` wrote of the
 same benchmark; above the diagonal the second is better. The classes that changed most are named. Ends with JSON;

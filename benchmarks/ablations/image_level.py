@@ -1,8 +1,10 @@
-"""S-Seg beside an image-level model on photographs: python benchmarks/image_level.py S-SEG IMAGE-LEVEL
+"""S-Seg beside an image-level model on photographs.
+
+    python -m benchmarks.ablations.image_level S-SEG IMAGE-LEVEL
 
 The second learned from the same pairs for as many steps, texts against the mean over the picture instead of against
 regions (train.pretrain RECIPE loss.dice=0 loss.focal=0 loss.pooling=feature_mean). It is read in the two ways of
-benchmarks/baselines.py: a name for each pseudo-mask, and one for each cell. Without background, all classes asked for,
+`baselines`: a name for each pseudo-mask, and one for each cell. Without background, all classes asked for,
 or the classes of each picture; those also on the pictures that hold two or more alone: where only the one class that a
 picture holds is asked for, any answer is right. "clusters, true names": what masks could reach at most, K = 8 clusters
 of the features `mini`, each given the class of most of its pixels. `ratio`: S-Seg's mIoU over the better of the
@@ -11,24 +13,19 @@ others', classes of each picture. Ends with one JSON object.
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from baselines import CellPredictor, ClusterPredictor  # noqa: E402
-
-import sseg  # noqa: E402
-from sseg.features.textons import TextonFeatures  # noqa: E402
-from sseg.metrics import StreamingIoU, oracle_update  # noqa: E402
-from sseg.pseudo_masks.masker import PseudoMasker  # noqa: E402
-from train.evaluate import present_classes  # noqa: E402
-from train.evaluation.predictors import Predictor  # noqa: E402
-from train.evaluation.registry import HALVES, Half, open_benchmark  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from benchmarks.ablations.baselines import CellPredictor, ClusterPredictor
+from sseg.features.textons import TextonFeatures
+from sseg.metrics import StreamingIoU, oracle_update
+from sseg.pseudo_masks.masker import PseudoMasker
+from train.evaluate import present_classes
+from train.evaluation.predictors import Predictor
+from train.evaluation.registry import HALVES, Half, open_benchmark
+from train.provenance import commit, hardware
 
 
 class PhotographClusters(ClusterPredictor):

@@ -1,6 +1,6 @@
 """Which small encoder: pictures a second in training, and mIoU after equal processor time.
 
-    python benchmarks/backbones.py --seconds 240
+    python -m benchmarks.ablations.backbones --seconds 240
 
 Trains each candidate from scratch on the first stage of train/recipes/mini.yaml in one thread for the same processor
 time (so other load does not matter), then evaluates the running average on easy scenes of the test split with other
@@ -9,25 +9,21 @@ seeds. Ends with one JSON object; `ratio` is the chosen encoder's pictures a sec
 
 import argparse
 import json
-import sys
 import tempfile
 import time
-from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from sseg.metrics import StreamingIoU  # noqa: E402
-from train.data.stickers.scenes import Difficulty  # noqa: E402
-from train.data.stickers.world import StickerWorld  # noqa: E402
-from train.evaluate import present_classes  # noqa: E402
-from train.evaluation.datasets.stickers import truth  # noqa: E402
-from train.evaluation.predictors import Predictor  # noqa: E402
-from train.pretrain import Run  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
-from train.recipe import read_recipe  # noqa: E402
+import sseg
+from sseg.metrics import StreamingIoU
+from train.data.stickers.scenes import Difficulty
+from train.data.stickers.world import StickerWorld
+from train.evaluate import present_classes
+from train.evaluation.datasets.stickers import truth
+from train.evaluation.predictors import Predictor
+from train.pretrain import Run
+from train.provenance import commit, hardware
+from train.recipe import read_recipe
 
 RESNET = {"model_type": "resnet", "layer_type": "basic"}
 CANDIDATES = {

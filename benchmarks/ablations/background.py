@@ -1,4 +1,6 @@
-"""Which background threshold: python benchmarks/background.py [--weights mini] [--scenes 100] [--seed-offset 5]
+"""Which background threshold?
+
+    python -m benchmarks.ablations.background [--weights mini] [--scenes 100] [--seed-offset 5]
 
 Each sticker scene is asked for the things and materials that it holds, but for one (its pixels are background then),
 and for two names that it does not hold. For each threshold: IoU over the asked classes that are there and the
@@ -10,16 +12,12 @@ other scenes than those that are reported on.
 import argparse
 import json
 import random
-import sys
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import sseg  # noqa: E402
-from train.evaluation.datasets.stickers import StickersBenchmark  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+import sseg
+from train.evaluation.datasets.stickers import StickersBenchmark
+from train.provenance import commit, hardware
 
 THRESHOLDS = [round(0.05 * i, 2) for i in range(13)]
 BACKGROUND = -2  # -1 is what does not count

@@ -1,4 +1,6 @@
-"""S-Seg beside the paper's simple baselines, at our size: python benchmarks/baselines.py [--seconds 150] [--seeds 0 1]
+"""S-Seg beside the paper's simple baselines, at our size.
+
+    python -m benchmarks.ablations.baselines [--seconds 150] [--seeds 0 1]
 
 Claim 2 of the paper (mean of three sets, 12M pairs: 6.6 and 14.9 for the baselines, 30.1 for S-Seg). Two models learn
 from the same scenes, captions and phrases for the same processor time in one thread, the first stage of mini.yaml:
@@ -15,24 +17,19 @@ S-Seg's mIoU (phrases of each picture) over the better baseline's, in each. Ends
 import argparse
 import json
 import statistics
-import sys
 import tempfile
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from backbones import evaluate, train  # noqa: E402
-
-from sseg import inference  # noqa: E402
-from sseg.features.pixels import PixelFeatures  # noqa: E402
-from sseg.models.sseg import pool_under_masks  # noqa: E402
-from sseg.pseudo_masks.generate import pseudo_masks  # noqa: E402
-from train.evaluation.predictors import Predictor  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
+from benchmarks.ablations.backbones import evaluate, train
+from sseg import inference
+from sseg.features.pixels import PixelFeatures
+from sseg.models.sseg import pool_under_masks
+from sseg.pseudo_masks.generate import pseudo_masks
+from train.evaluation.predictors import Predictor
+from train.provenance import commit, hardware
 
 K = 8
 SURE = 30.0  # logit of a mask that is given: a sigmoid of 1

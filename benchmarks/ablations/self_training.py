@@ -1,4 +1,6 @@
-"""Why does S-Seg+ help? python benchmarks/self_training.py [--steps 1500] [--seeds 0 1] [--only "as the recipe"]
+"""Why does S-Seg+ help?
+
+    python -m benchmarks.ablations.self_training [--steps 1500] [--seeds 0 1] [--only "as the recipe"]
 
 Claim 4 of the paper, at our size: students of train/recipes/plus-stickers.yaml, each with one change, beside their
 teacher on the test scenes of the sticker target, judged after every quarter of the steps. All students of a seed learn
@@ -16,28 +18,24 @@ rows of earlier ones in, `--plot` draws docs/images/self-training.png.
 import argparse
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from scaling import learning_curve, rows_of  # noqa: E402
-
-import sseg  # noqa: E402
-from sseg.metrics import StreamingIoU  # noqa: E402
-from train import labels  # noqa: E402
-from train.data.stickers.scenes import Difficulty  # noqa: E402
-from train.data.stickers.world import StickerWorld  # noqa: E402
-from train.data.targets import load_target  # noqa: E402
-from train.data.unlabelled import RENDERED_AT_ONCE  # noqa: E402
-from train.evaluation.datasets.stickers import truth  # noqa: E402
-from train.evaluation.predictors import predictor  # noqa: E402
-from train.evaluation.registry import open_benchmark  # noqa: E402
-from train.provenance import commit, hardware  # noqa: E402
-from train.recipe import read_recipe  # noqa: E402
-from train.self_train import Run  # noqa: E402
+import sseg
+from benchmarks.ablations.scaling import learning_curve, rows_of
+from sseg.metrics import StreamingIoU
+from train import labels
+from train.data.stickers.scenes import Difficulty
+from train.data.stickers.world import StickerWorld
+from train.data.targets import load_target
+from train.data.unlabelled import RENDERED_AT_ONCE
+from train.evaluation.datasets.stickers import truth
+from train.evaluation.predictors import predictor
+from train.evaluation.registry import open_benchmark
+from train.provenance import commit, hardware
+from train.recipe import read_recipe
+from train.self_train import Run
 
 PLAIN, CHANCE = "as the recipe", "true masks, as many pixels wrong by chance"
 WAYS = {
@@ -45,7 +43,7 @@ WAYS = {
     "no pixel ignored": ["unsure={name: all}"],
     CHANCE: [],
 }
-PLOT = Path(__file__).resolve().parents[1] / "docs/images/self-training.png"
+PLOT = Path(__file__).resolve().parents[2] / "docs/images/self-training.png"
 
 
 class ChanceRun(Run):
