@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import sseg
 from sseg import SSegError, checkpoint
 from sseg.paths import WEIGHTS
-from tests.hub import serve
+from tests.helpers.hub import serve
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tests.conftest import ROOT
-from tests.started import free_port, process
+from tests.helpers.started import free_port, process
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from sseg.features.timm_vit import DINO
-from tests.hub import serve
-from tests.started import app
+from tests.helpers.hub import serve
+from tests.helpers.started import app
 
 pytestmark = pytest.mark.browser
 CALL = re.compile(r"(connect|send\w*)\(")
