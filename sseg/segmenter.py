@@ -128,8 +128,8 @@ class Segmenter:
         """Mask logits (B, N, h, w) of these pictures made finer, where the weights say so: smoothed over clusters of
         colour, or following the picture's colours, then at a multiple of h and w."""
         if self.model.config.outlines:
-            fine = [soft_follow(one.sigmoid(), colours(picture, masks.shape[2:]))
-                    for one, picture in zip(masks, pixels, strict=True)]  # fmt: skip
+            fine = [soft_follow(one.sigmoid(), colours(image, masks.shape[2:]))
+                    for one, image in zip(masks, pixels, strict=True)]  # fmt: skip
             return torch.logit(torch.stack(fine), eps=1e-4)
         k = self.model.config.refine_clusters
         if not k:

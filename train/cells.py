@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sseg.models.context_head import describe
-from train.data.kept_images import KeptPictures
+from train.data.kept_images import KeptImages
 
 AT_ONCE = 16  # photographs
 
@@ -22,7 +22,7 @@ class Cells(NamedTuple):
 
 
 @torch.inference_mode()
-def draw_cells(pictures: KeptPictures, labels: Tensor, ignored: int, each: int, rare: float, seed: int) -> Cells:
+def draw_cells(images: KeptImages, labels: Tensor, ignored: int, each: int, rare: float, seed: int) -> Cells:
     """At most `each` labelled cells of every photograph, those of rare categories more often.
 
     Args:
@@ -35,7 +35,7 @@ def draw_cells(pictures: KeptPictures, labels: Tensor, ignored: int, each: int, 
     described, ids = [], []
     for first in range(0, len(labels), AT_ONCE):
         rows = list(range(first, min(first + AT_ONCE, len(labels))))
-        cells = describe(pictures.maps(rows)).flatten(1, 2)  # (n, hw, F)
+        cells = describe(images.maps(rows)).flatten(1, 2)  # (n, hw, F)
         for row, own in zip(rows, cells, strict=True):
             some = known[row].flatten().nonzero()[:, 0]
             if not len(some):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sseg.errors import SSegError
 from sseg.models.small_vit import SmallViT, load_network
 from train import distill
-from train.data.clustered import GroupedPictures
+from train.data.clustered import ClusteredImages
 
 
 class Grouper(nn.Module):
@@ -84,18 +84,18 @@ class Run(distill.Run):
 
     terms = ("loss",)
 
-    def open_pictures(self) -> GroupedPictures:
+    def open_images(self) -> ClusteredImages:
         recipe = self.recipe
         before = Path(recipe["teacher"]["weights"])
         self.first = Grouper(before, recipe["depth"])  # before half an hour of clustering: it may lack
-        return GroupedPictures(recipe["data"], recipe["teacher"], recipe["seed"], self.out, self.device,
+        return ClusteredImages(recipe["data"], recipe["teacher"], recipe["seed"], self.out, self.device,
                                self.rank, self.world)
 
     def model(self) -> Grouper:
         return self.first
 
     def losses(self, seed: int, n: int, stage: dict) -> dict[str, Tensor]:
-        pixels, ids = self.pictures.batch(seed, n, stage, self.recipe["colour"])
+        pixels, ids = self.images.batch(seed, n, stage, self.recipe["colour"])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe["precision"] == "bf16"):
             patches = self.towers((pixels - self.mean) / self.std)
         w = self.recipe["loss"]

@@ -30,7 +30,7 @@ from sseg.models.small_vit import MEAN, STD, SmallViT
 from sseg.stopping import stoppable
 from train import log
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
-from train.data.views import Pictures
+from train.data.views import Views
 from train.distributed import finish, start
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
@@ -124,7 +124,7 @@ class Run:
         self.recipe, self.out = recipe, Path(recipe["out"])
         self.rank, self.world, self.device = start(recipe["device"])
         torch.manual_seed(recipe["seed"])
-        self.pictures = self.open_pictures()
+        self.images = self.open_images()
         self.student = self.model().to(self.device)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False).eval()
         self.towers = DistributedDataParallel(self.student) if self.world > 1 else self.student
@@ -139,8 +139,8 @@ class Run:
         if resume:
             self.restore()
 
-    def open_pictures(self):
-        return Pictures(self.recipe["data"], self.recipe["seed"], self.device)
+    def open_images(self):
+        return Views(self.recipe["data"], self.recipe["seed"], self.device)
 
     def model(self) -> nn.Module:
         """What learns; its `backbone` is what is kept."""
@@ -158,7 +158,7 @@ class Run:
     def losses(self, seed: int, n: int, stage: dict) -> dict[str, Tensor]:
         """Views of n pictures, the teacher's assignments, and how far from them the student is."""
         recipe = self.recipe
-        views = self.pictures.views(seed, n, stage, recipe["colour"])
+        views = self.images.views(seed, n, stage, recipe["colour"])
         inputs = [(view.pixels - self.mean) / self.std for view in views]
         large = stage["large"]["count"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):

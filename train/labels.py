@@ -16,7 +16,7 @@ from sseg.errors import SSegError
 from sseg.fixed_vocabulary import EncodedCategories
 from sseg.segmenter import Encoded
 from train.alignment import aligned, equal_shares
-from train.data.kept_images import KeptPictures
+from train.data.kept_images import KeptImages
 from train.data.unlabelled import Unlabelled
 
 CHUNK = 50  # pictures of a file
@@ -28,7 +28,7 @@ _META, _WEIGHTS = "labels.json", "weights.json"
 
 def label(
     teacher,
-    pictures: Unlabelled | KeptPictures,
+    images: Unlabelled | KeptImages,
     categories: list[str],
     folder: Path,
     views: list[int],
@@ -54,22 +54,22 @@ def label(
     if len(categories) >= IGNORED:
         raise SSegError(f"{len(categories)} categories are too many for one byte: take at most {IGNORED - 1}.")
     made_by = {"teacher": teacher.name, "categories": categories, "views": views, "mirrored": mirrored}
-    _claim(folder, made_by | {"balanced": balanced, "pictures": pictures.digest()})
+    _claim(folder, made_by | {"balanced": balanced, "pictures": images.digest()})
     seen = categories, views, mirrored
-    weights = _category_weights(teacher, pictures, folder, balanced, *seen) if balanced else None
+    weights = _category_weights(teacher, images, folder, balanced, *seen) if balanced else None
     labels, sure, start = [], [], time.monotonic()
-    chunks = range(0, len(pictures.keys), CHUNK)
+    chunks = range(0, len(images.keys), CHUNK)
     todo = sum(not _path(folder, first).is_file() for first in chunks)
     made = 0
     for first in chunks:
         path = _path(folder, first)
         if not path.is_file():
-            rows = range(first, min(first + CHUNK, len(pictures.keys)))
-            answers = [_answer(_scores(teacher, pictures, row, *seen), weights) for row in rows]
+            rows = range(first, min(first + CHUNK, len(images.keys)))
+            answers = [_answer(_scores(teacher, images, row, *seen), weights) for row in rows]
             _write(path, np.stack([a for a, _ in answers]), np.stack([b for _, b in answers]))
             made += 1
             left = (todo - made) * (time.monotonic() - start) / made / 60
-            print(f"labelled {rows.stop} of {len(pictures.keys)} pictures, {left:.0f} min left", file=sys.stderr)
+            print(f"labelled {rows.stop} of {len(images.keys)} pictures, {left:.0f} min left", file=sys.stderr)
         with np.load(path) as stored:
             labels.append(torch.from_numpy(stored["labels"]))
             sure.append(torch.from_numpy(stored["sure"]))
@@ -77,15 +77,15 @@ def label(
 
 
 @torch.inference_mode()
-def _scores(teacher, pictures, row: int, categories: list[str], views: list[int], mirrored: bool) -> Tensor:
+def _scores(teacher, images, row: int, categories: list[str], views: list[int], mirrored: bool) -> Tensor:
     """The categories' probabilities in one picture, mean over the views: (C, h, w)."""
-    if isinstance(pictures, KeptPictures):
-        return probabilities(teacher, encode_maps(teacher, pictures.maps([row]), views), categories)
-    side, picture = pictures.pixels.shape[-1] // STRIDE, pictures.picture(row).numpy()
+    if isinstance(images, KeptImages):
+        return probabilities(teacher, encode_maps(teacher, images.maps([row]), views), categories)
+    side, image = images.pixels.shape[-1] // STRIDE, images.image(row).numpy()
     scores = torch.zeros(len(categories), side, side)
     sides = (False, True) if mirrored else (False,)
     for turned in sides:
-        seen = np.ascontiguousarray(picture[:, ::-1]) if turned else picture
+        seen = np.ascontiguousarray(image[:, ::-1]) if turned else image
         for long_side in views:
             found = probabilities(teacher, teacher.encode(seen, long_side=long_side), categories)
             found = inference.upsample(found.cpu(), (side, side))
@@ -101,12 +101,12 @@ def _answer(scores: Tensor, weights: Tensor | None) -> tuple[np.ndarray, np.ndar
     return best.indices.byte().numpy(), (best.values * 255).round().byte().numpy()
 
 
-def _category_weights(teacher, pictures, folder: Path, count: int, *seen) -> Tensor:
+def _category_weights(teacher, images, folder: Path, count: int, *seen) -> Tensor:
     """What each category's probability is multiplied with, (C,): found once, then read from `folder`."""
     path, categories = folder / _WEIGHTS, seen[0]
     if not path.is_file():
-        rows = torch.randperm(len(pictures.keys), generator=torch.Generator().manual_seed(0))[:count].tolist()
-        scores = [F.adaptive_avg_pool2d(_scores(teacher, pictures, row, *seen), PLACES) for row in rows]
+        rows = torch.randperm(len(images.keys), generator=torch.Generator().manual_seed(0))[:count].tolist()
+        scores = [F.adaptive_avg_pool2d(_scores(teacher, images, row, *seen), PLACES) for row in rows]
         weights = equal_shares(torch.stack(scores).movedim(1, 3).reshape(-1, len(categories)))
         path.with_suffix(".tmp").write_text(json.dumps(dict(zip(categories, weights.tolist(), strict=True)), indent=1))
         os.replace(path.with_suffix(".tmp"), path)

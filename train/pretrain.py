@@ -162,11 +162,11 @@ class Run:
         seed, batch = self.step * self.world + self.rank, stage["batch"] // self.world
         if "shape" not in learns(stage) and hasattr(self.pairs, "keep_features"):
             self.keep_features()
-        pictures, captions = self.pairs.batch(seed, batch, stage)  # uint8 (B, 3, S, S) or what is kept, B texts
+        images, captions = self.pairs.batch(seed, batch, stage)  # uint8 (B, 3, S, S) or what is kept, B texts
         self.words.update(word for caption in captions for word in words_of(caption))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe["precision"] == "bf16"):
-            ids = self.pseudo_masks(pictures, seed, batch, stage) if "shape" in learns(stage) else None  # (B, h, w)
-            values, measured = self.values(pictures)
+            ids = self.pseudo_masks(images, seed, batch, stage) if "shape" in learns(stage) else None  # (B, h, w)
+            values, measured = self.values(images)
             wanted = weights["phrases"] and "meaning" in learns(stage)
             drawn, owned = draw(captions, weights["phrases_each"], seed, self.widen) if wanted else ([], [])
             distractors = some(self.phrases, weights["rivals"], self.step) if self.phrases else []  # alike everywhere
@@ -262,25 +262,25 @@ class Run:
             weight = self.pairs.assign(model.feature_mean, model.feature_std, self.tagger, assigned)
             self.group_weight = weight.sqrt().to(self.device)  # else people, whom most captions name, are seldom found
 
-    def pseudo_masks(self, pictures, seed: int, batch: int, stage: dict) -> torch.Tensor:
+    def pseudo_masks(self, images, seed: int, batch: int, stage: dict) -> torch.Tensor:
         """Pseudo-masks of the batch at the masks' resolution: ids (B, h, w) int64."""
         ids = self.pairs.masks(seed, batch, stage)
         if self.source:
-            self.mask_bare(ids, pictures, stage["k"], seed)
-        if isinstance(pictures, list):  # clusters are coarser than the finest map
-            finer = pictures[0].shape[-1] // ids.shape[-1]
+            self.mask_bare(ids, images, stage["k"], seed)
+        if isinstance(images, list):  # clusters are coarser than the finest map
+            finer = images[0].shape[-1] // ids.shape[-1]
             return ids.repeat_interleave(finer, 1).repeat_interleave(finer, 2).to(self.device)
         coarser = self.model.config.mask_stride // 4
         return ids[:, ::coarser, ::coarser]
 
-    def values(self, pictures):
+    def values(self, images):
         """What the model takes, normalised pixels or what is kept of pictures; and measures of kept masks, if any."""
-        if isinstance(pictures, list):
-            return [one.to(self.device) for one in pictures], None
-        if pictures.ndim == 3:
-            pictures = pictures.to(self.device)
-            return pictures[..., :-2], pictures[..., -2:]
-        return ((pictures - self.mean) / self.std).contiguous(memory_format=torch.channels_last), None
+        if isinstance(images, list):
+            return [one.to(self.device) for one in images], None
+        if images.ndim == 3:
+            images = images.to(self.device)
+            return images[..., :-2], images[..., -2:]
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last), None
 
     def mask_bare(self, ids: torch.Tensor, pixels: torch.Tensor, k: int, seed: int) -> None:
         """Write the pseudo-masks of the crops that came without into ids (B, h, w)."""
@@ -341,8 +341,8 @@ class Run:
         wanted, own = self.model.config.prior_regions, copy.deepcopy(self.model.state_dict())
         self.model.load_state_dict(self.average)
         self.model.eval()
-        pictures, _ = self.pairs.batch(BANK_SEED, BANK, self.stage())
-        values, _ = self.values(pictures)
+        images, _ = self.pairs.batch(BANK_SEED, BANK, self.stage())
+        values, _ = self.values(images)
         image, _ = self.model(values)
         self.model.load_state_dict(own)
         self.model.train()

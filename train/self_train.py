@@ -35,7 +35,7 @@ from train import labels, log
 from train.cells import draw_cells
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
 from train.data.grids import Grids
-from train.data.kept_images import KeptPictures
+from train.data.kept_images import KeptImages
 from train.data.targets import load_target
 from train.data.tars import crop_windows, cut, shuffled
 from train.data.unlabelled import open_unlabelled
@@ -57,7 +57,7 @@ class Run:
         target = load_target(recipe["target"])
         self.categories = target.categories
         data = recipe["data"] | ({"things": target.things} if recipe["data"]["name"] == "stickers" else {})
-        self.pictures = open_unlabelled(data, recipe["seed"])
+        self.images = open_unlabelled(data, recipe["seed"])
         config = SelfTrainedConfig(categories=self.categories, teacher=recipe["teacher"], **recipe["model"])
         if self.on_maps and (config.head, recipe["init"]) != ("context", "teacher"):
             raise SSegError("Kept maps are of the teacher's encoder: set init to teacher and model.head to context.")
@@ -68,8 +68,8 @@ class Run:
             self.keep_maps()
         self.labels = self.read_labels()
         if self.on_maps:
-            names = self.labels.ids.cpu().view(-1, *self.pictures.grid)
-            self.cells = draw_cells(self.pictures, names, labels.IGNORED, **recipe["cells"], seed=recipe["seed"])
+            names = self.labels.ids.cpu().view(-1, *self.images.grid)
+            self.cells = draw_cells(self.images, names, labels.IGNORED, **recipe["cells"], seed=recipe["seed"])
         self.model.to(self.device, memory_format=torch.channels_last)
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.optimizer = make_optimizer(self.model, recipe["optimizer"])
@@ -82,7 +82,7 @@ class Run:
     @property
     def on_maps(self) -> bool:
         """Whether the backbone is frozen and its maps are kept, so that the head alone learns."""
-        return isinstance(self.pictures, KeptPictures)
+        return isinstance(self.images, KeptImages)
 
     @property
     def unit(self) -> str:
@@ -96,18 +96,18 @@ class Run:
         encoder = copy.deepcopy(backbone)
         fold_norms(encoder)
         name = f"{config.backbone['backbone']}, {recipe['data']['encoder']}, {config.backbone.get('output_stride')}"
-        self.pictures.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
+        self.images.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
 
     def read_labels(self) -> Grids:
         """The teacher's labels, those that it is unsure of ignored; `self.about` says what became of them."""
         recipe = self.recipe
         teacher = sseg.load(recipe["teacher"], device=self.device)
         seen = recipe["views"], recipe["mirrored"], recipe["balanced"]
-        found, sure = labels.label(teacher, self.pictures, self.categories, self.out / "labels", *seen)
+        found, sure = labels.label(teacher, self.images, self.categories, self.out / "labels", *seen)
         found, self.about = labels.ignore_unsure(found, sure, recipe["unsure"])
         if recipe["confusion"]:
             found = labels.confuse(found, recipe["confusion"], len(self.categories), recipe["seed"])
-        self.about["photographs"] = len(self.pictures.keys)
+        self.about["photographs"] = len(self.images.keys)
         shares = torch.bincount(found.flatten().int(), minlength=256)[: len(self.categories)] / found.numel()
         self.about["shares"] = dict(zip(self.categories, [round(float(s), 5) for s in shares], strict=True))
         return Grids(list(found.numpy()), self.device)
@@ -124,10 +124,10 @@ class Run:
 
         Pixels (B, 3, s, s) float, 0..255, and labels (B, s / 2, s / 2) int64, 255 = ignored.
         """
-        crop, (rows, generator) = self.recipe["crop"], self.rows(len(self.pictures.keys))
+        crop, (rows, generator) = self.recipe["crop"], self.rows(len(self.images.keys))
         draws = torch.rand(4, len(rows), generator=generator)
-        theta = crop_windows(self.pictures.aspects[rows], draws, crop["area"])
-        pixels = cut(self.pictures.pixels[rows].to(self.device), theta.to(self.device), crop["size"])
+        theta = crop_windows(self.images.aspects[rows], draws, crop["area"])
+        pixels = cut(self.images.pixels[rows].to(self.device), theta.to(self.device), crop["size"])
         ids = self.labels.cut(rows, theta, crop["size"] // labels.STRIDE)
         return jitter(pixels.float(), crop["colour"], generator), ids
 

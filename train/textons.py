@@ -82,16 +82,16 @@ def pictures(recipe: dict, seed: int) -> Iterator[Tensor]:
             yield from scenes[: recipe["stickers"] - start]
 
 
-def random_patches(picture: Tensor, count: int, side: int, generator) -> Tensor:
+def random_patches(image: Tensor, count: int, side: int, generator) -> Tensor:
     """(3, H, W) -> (count, 3 * side * side) float, each from a place of its own draw."""
-    height, width = picture.shape[1:]
+    height, width = image.shape[1:]
     if min(height, width) < side:
         raise SSegError(f"A picture of {width} x {height} pixels has no patch of {side} x {side}: leave it out.")
     tops = torch.randint(height - side + 1, (count, 1), generator=generator)
     lefts = torch.randint(width - side + 1, (count, 1), generator=generator)
     steps = torch.arange(side)
     rows, columns = (tops + steps)[:, :, None], (lefts + steps)[:, None]  # (count, side, 1), (count, 1, side)
-    return picture[:, rows, columns].transpose(0, 1).flatten(1).float()
+    return image[:, rows, columns].transpose(0, 1).flatten(1).float()
 
 
 def contrast_normalised(patches: Tensor, floor: float) -> Tensor:
@@ -125,8 +125,8 @@ def learn(found: Iterator[Tensor], recipe: dict, seed: int, total: int | None = 
     """The dictionary of pictures (3, H, W) uint8, and how many patches it was learned from."""
     generator = torch.Generator().manual_seed(seed)
     patches, start = [], time.monotonic()
-    for number, picture in enumerate(found, 1):
-        patches.append(random_patches(picture, recipe["patches"], recipe["side"], generator))
+    for number, image in enumerate(found, 1):
+        patches.append(random_patches(image, recipe["patches"], recipe["side"], generator))
         if total and (number % 100 == 0 or number == total):
             left = (time.monotonic() - start) * (total / number - 1)
             print(f"read {number} of {total} pictures, {left:.0f} s left", file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ from PIL import Image
 from sseg import features, images
 from sseg.app import cells
 from sseg.app.components.viewer import Saved, pack_ids
-from sseg.app.service import VIEW_PIXELS, Recent, Service, data_url, picture_key
+from sseg.app.service import VIEW_PIXELS, Recent, Service, data_url, image_key
 from sseg.arguments import whole
 from sseg.errors import SSegError
 from sseg.pseudo_masks.masker import PseudoMasker, check
@@ -111,7 +111,7 @@ class Clusters:
     def key(self, path, settings):
         asked = settings.features, settings.facet
         source, facet = self._taken.get(asked, asked)
-        return "/".join((picture_key(path), source, facet or "", str(settings.resolution)))
+        return "/".join((image_key(path), source, facet or "", str(settings.resolution)))
 
     def hold(self, path, settings, at_stage=lambda stage: None) -> Held:
         """The features of a picture file, from memory if they are held already."""

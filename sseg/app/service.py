@@ -64,7 +64,7 @@ def check_words(words):
     parse(words)
 
 
-def picture_key(path) -> str:
+def image_key(path) -> str:
     """Name of a picture for the questions that follow: a hash of its file and of the file's name."""
     try:
         content = Path(path).read_bytes()
@@ -184,7 +184,7 @@ class Service:
         return held
 
     def _key(self, path, weights):
-        return picture_key(path) if weights == self.live else f"{picture_key(path)}-{weights}"
+        return image_key(path) if weights == self.live else f"{image_key(path)}-{weights}"
 
     def find(self, key) -> Held:
         held = self._held.find(str(key))

@@ -53,7 +53,7 @@ def read_sized(source, max_pixels: int | None = None) -> tuple[np.ndarray, tuple
         if not all(source.size):
             raise SSegError(f"A picture of {source.width} x {source.height} pixels is empty: choose another one.")
         return _to_rgb_array(source, max_pixels, "The picture"), _seen_size(source.size, source)
-    image, size = decoding.open_picture(source, max_pixels)
+    image, size = decoding.open_image(source, max_pixels)
     with image:
         return _to_rgb_array(image, max_pixels, decoding.name_of(source)), _seen_size(size, image)
 

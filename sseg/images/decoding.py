@@ -41,7 +41,7 @@ def _hush_libtiff() -> None:
 _hush_libtiff()
 
 
-def open_picture(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]:
+def open_image(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]:
     """A picture file, opened but not decoded yet, and its width and height as stored. A JPEG is set to decode at the
     least fraction (a half, a quarter, an eighth) that still has `smallest` pixels.
 

@@ -249,19 +249,19 @@ class SSegModel(PreTrainedModel):
         """As transformers does it, with tensors under the names that this class has (its own renaming left out)."""
         super().save_pretrained(*args, **{"save_original_format": False} | kwargs)
 
-    def forward(self, pictures, *texts: tuple[Tensor, Tensor]) -> tuple[ImageOutput, list[Tensor]]:
+    def forward(self, images, *texts: tuple[Tensor, Tensor]) -> tuple[ImageOutput, list[Tensor]]:
         """Both towers at once: what a training step needs.
 
         `pictures`: normalised (B, 3, H, W); a list of the encoder's maps of them; or the features of their masks
         (B, N, `feature_dim`), whose answer then has no masks. `texts`: batches of token ids and mask.
         """
-        if not isinstance(pictures, Tensor):
-            image = self.from_maps(pictures)
-        elif pictures.ndim == 4:
-            image = self.encode_image(pictures)
+        if not isinstance(images, Tensor):
+            image = self.from_maps(images)
+        elif images.ndim == 4:
+            image = self.encode_image(images)
         else:
-            means = self.embed_features(pictures.mean(1))
-            image = ImageOutput(None, None, pictures, self.embed_features(pictures), means, None)
+            means = self.embed_features(images.mean(1))
+            image = ImageOutput(None, None, images, self.embed_features(images), means, None)
         return image, [self.encode_text(ids, mask) for ids, mask in texts]
 
 

@@ -79,7 +79,7 @@ def test_a_photograph_of_200_megapixels_is_read_at_a_fraction():
     buffer = io.BytesIO()
     Image.new("L", (16_000, 11_000), 200).save(buffer, "JPEG")
     data = buffer.getvalue()
-    image, size = decoding.open_picture(data, images.MAX_PIXELS)
+    image, size = decoding.open_image(data, images.MAX_PIXELS)
     assert image.size == (8000, 5500) and size == (16_000, 11_000)
     assert images.read(data, 2_000_000).shape == (1172, 1705, 3)
 

@@ -14,7 +14,7 @@ from sseg.features.small_vit import MiniFeatures
 from sseg.models.small_vit import SmallViT
 from tests.conftest import ROOT
 from train import cluster_distill, distill
-from train.data.clustered import GroupedPictures
+from train.data.clustered import ClusteredImages
 from train.recipe import read_recipe
 
 
@@ -83,7 +83,7 @@ def test_loss_falls_where_clusters_are_told_apart():
 @pytest.mark.font
 def test_clusters_lie_where_their_pixels_lie(recipe, emoji_font):
     r = read_recipe(str(recipe))
-    pictures = GroupedPictures(r["data"], r["teacher"], 0, Path(r["out"]), "cpu")
+    pictures = ClusteredImages(r["data"], r["teacher"], 0, Path(r["out"]), "cpu")
     held = pictures.kinds["scenes"]
     assert held["ids"].shape == (5, 2, 16, 16) and int(held["ids"][:, 1].max()) == 3
     source = MiniFeatures("cpu", r["teacher"]["weights"], scales=r["teacher"]["scales"])

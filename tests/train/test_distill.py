@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from sseg.models.small_vit import SmallViT
 from tests.conftest import ROOT
 from train import distill
-from train.data.views import Pictures, collage, in_patches
+from train.data.views import Views, collage, in_patches
 from train.recipe import read_recipe
 
 pytestmark = pytest.mark.font
@@ -102,7 +102,7 @@ def test_near_patches_of_a_piece_should_be_alike_and_those_of_others_not():
 
 
 def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(emoji_font):
-    pictures = Pictures({"size": 64, "photographs": None, "stickers": 1.0}, 0, "cpu")
+    pictures = Views({"size": 64, "photographs": None, "stickers": 1.0}, 0, "cpu")
     stage = {"large": {"count": 2, "size": 32, "area": [0.4, 1.0]}}
     stage |= {"small": {"count": 1, "size": 16, "area": [0.1, 0.3]}, "pieces": 2}
     stage["difficulty"] = {"things": [1, 2], "side": [0.3, 0.8], "materials": [1, 2]}

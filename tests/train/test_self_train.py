@@ -107,7 +107,7 @@ def test_a_student_learns_what_its_teacher_says(recipe, tmp_path):
     made |= {"steps": 80, "batch": 8, "crop": made["crop"] | {"colour": 0.0}}
     made["optimizer"] |= {"lr": 1e-2, "warmup": 10}
     run = self_train.Run(made, resume=False)
-    blue = run.pictures.pixels[:, 2, ::2, ::2] > run.pictures.pixels[:, 0, ::2, ::2]
+    blue = run.images.pixels[:, 2, ::2, ::2] > run.images.pixels[:, 0, ::2, ::2]
     run.labels.ids = torch.where(blue, 1, 0).byte().flatten()
     run.model.train()
     for _ in range(made["steps"]):
@@ -194,11 +194,11 @@ def test_confusion_changes_whole_regions_at_its_rate():
 def test_pictures_have_their_true_shape_when_the_teacher_looks(photographs):
     found = open_unlabelled({"name": "folder", "root": str(photographs), "size": 64}, 0)
     assert len(found.keys) == 120  # what cannot be read is left out
-    assert found.picture(3).shape == (46, 64, 3)
+    assert found.image(3).shape == (46, 64, 3)
     original = Image.open(photographs / found.keys[3]).resize((64, 46))
-    assert np.abs(found.picture(3).numpy().astype(int) - np.asarray(original)).mean() < 8
+    assert np.abs(found.image(3).numpy().astype(int) - np.asarray(original)).mean() < 8
     tall = Unlabelled(found.pixels[:1], torch.tensor([0.5]), ["tall"])
-    assert tall.picture(0).shape == (64, 32, 3)
+    assert tall.image(0).shape == (64, 32, 3)
 
 
 def test_a_source_of_an_unknown_name_is_one_sentence(tmp_path):

@@ -97,10 +97,10 @@ def test_the_encoder_stays_the_teachers_and_the_head_sees_in_use_what_it_learned
     student = sseg.load(made["out"], device="cpu")
     student.model.config.outlines = False
     row = 7
-    square = view_of(_open(run.pictures.samples[row]), row, 0, 128)
+    square = view_of(_open(run.images.samples[row]), row, 0, 128)
     from_picture = student.encode(square, long_side=128).probabilities
     with torch.inference_mode():
-        from_maps = student.model.from_maps(run.pictures.maps([row])).softmax(1)[0]
+        from_maps = student.model.from_maps(run.images.maps([row])).softmax(1)[0]
     assert from_picture.shape == (79, 8, 8) and torch.allclose(from_picture, from_maps, atol=2e-3)
 
 
@@ -108,12 +108,12 @@ def test_cells_are_drawn_from_labelled_places_and_rare_categories_more_often(rec
     run = self_train.Run(yaml.safe_load(recipe.read_text()), resume=False)
     names = torch.full((120, 8, 8), labels.IGNORED, dtype=torch.uint8)
     names[:, :4], names[:, 4, :2], names[0] = 3, 7, labels.IGNORED  # 32 cells and two; nothing is known of the first
-    plain, rare = (draw_cells(run.pictures, names, labels.IGNORED, 4, power, seed=1) for power in (0.0, 1.0))
+    plain, rare = (draw_cells(run.images, names, labels.IGNORED, 4, power, seed=1) for power in (0.0, 1.0))
     assert len(plain.ids) == len(rare.ids) == 4 * 119 and set(plain.ids.tolist()) == {3, 7}
     assert (plain.ids == 7).float().mean() < 0.12 and (rare.ids == 7).float().mean() > 0.3
-    again = draw_cells(run.pictures, names, labels.IGNORED, 4, 0.0, seed=1)
+    again = draw_cells(run.images, names, labels.IGNORED, 4, 0.0, seed=1)
     assert torch.equal(again.described, plain.described) and torch.equal(again.ids, plain.ids)
-    fine, middle, coarse = (torch.from_numpy(level[1]).float() for level in run.pictures.levels)
+    fine, middle, coarse = (torch.from_numpy(level[1]).float() for level in run.images.levels)
     cells = torch.cat([torch.nn.functional.avg_pool2d(fine, 2), middle, coarse])  # (144, 8, 8): what a cell itself is
     for cell, name in zip(plain.described[:4], plain.ids[:4], strict=True):  # of the second picture
         gaps = (cells - cell[:144, None, None].float()).abs().amax(0)
@@ -143,7 +143,7 @@ def test_a_student_on_maps_may_teach_a_second_round(recipe, tmp_path):
     second = self_train.Run(made | {"teacher": made["out"], "out": str(tmp_path / "second")}, resume=False)
     first = sseg.load(made["out"], device="cpu").model
     with torch.inference_mode():
-        said = first.from_maps(run.pictures.maps([4])).softmax(1)
+        said = first.from_maps(run.images.maps([4])).softmax(1)
     said = said[0].argmax(0)
     known = second.labels.ids.view(120, 8, 8)[4] != labels.IGNORED
     assert known.any() and (second.labels.ids.view(120, 8, 8)[4][known] == said[known]).all()

@@ -29,7 +29,7 @@ STEPS = 20  # of K-Means
 SCENES_FROM = 500_000_000  # seeds of scenes: others than `Pictures` renders
 
 
-class GroupedPictures:
+class ClusteredImages:
     """Photographs and rendered scenes, squashed to squares, each with several clusterings of its cells.
 
     pixels (N, 3, S, S) uint8; aspects (N,) width / height; ids (N, c, S / 5, S / 5) uint8, squashed alike, one

@@ -20,7 +20,7 @@ class Grids:
         self.starts = self.shapes.prod(1).cumsum(0) - self.shapes.prod(1)  # (M,)
         self.ids = torch.from_numpy(np.concatenate([grid.ravel() for grid in grids])).to(device)
 
-    def cut(self, pictures: list[int], theta: Tensor, size: int) -> Tensor:
+    def cut(self, images: list[int], theta: Tensor, size: int) -> Tensor:
         """Windows of the grids of n pictures -> ids (n, size, size) int64 on the device.
 
         Each output cell takes the id at its centre (nearest neighbour). theta: (n, 2, 3) from output to picture
@@ -28,9 +28,9 @@ class Grids:
         picture that is cut to 4 x size.
         """
         device = self.ids.device
-        shapes, starts = (part[pictures].to(device)[:, None, None] for part in (self.shapes, self.starts))
+        shapes, starts = (part[images].to(device)[:, None, None] for part in (self.shapes, self.starts))
         rows, columns = shapes.unbind(-1)  # (n, 1, 1)
-        centres = F.affine_grid(theta.to(device), [len(pictures), 1, size, size], align_corners=False)
+        centres = F.affine_grid(theta.to(device), [len(images), 1, size, size], align_corners=False)
         x, y = centres.unbind(-1)  # (n, size, size)
         return self.ids[starts + _cell(y, rows) * columns + _cell(x, columns)].long()
 

@@ -13,7 +13,7 @@ from train.data.maps import Kept, keep, readable, samples_of
 from train.data.tars import data_path
 
 
-class KeptPictures:
+class KeptImages:
     """The first view of each photograph, whole and squashed to a square, as the encoder's maps, fine to coarse."""
 
     def __init__(self, recipe: dict):

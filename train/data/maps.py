@@ -77,9 +77,9 @@ def _name(sample: Sample) -> str:
     return f"{sample.tar.name}/{sample.key}"
 
 
-def view_of(picture: Image.Image, index: int, view: int, size: int) -> np.ndarray:
+def view_of(image: Image.Image, index: int, view: int, size: int) -> np.ndarray:
     """View number `view` of photograph `index`: (size, size, 3) uint8; odd views are mirrored."""
-    width, height = picture.size
+    width, height = image.size
     box = (0, 0, width, height)
     if view:
         rng = random.Random(31 * index + view)
@@ -87,10 +87,10 @@ def view_of(picture: Image.Image, index: int, view: int, size: int) -> np.ndarra
         w, h = min(width, round(math.sqrt(area * stretch))), min(height, round(math.sqrt(area / stretch)))
         x, y = rng.randint(0, width - w), rng.randint(0, height - h)
         box = (x, y, x + w, y + h)
-    picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    image = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     if view % 2:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.asarray(picture)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(image)
 
 
 def keep(kept: Kept, samples: list[Sample], encoder: nn.Module, name: str, mean, std, part: int = 0, parts: int = 1):
@@ -118,7 +118,7 @@ def keep(kept: Kept, samples: list[Sample], encoder: nn.Module, name: str, mean,
             first = batch * AT_ONCE
             chosen = samples[first : first + AT_ONCE]
             pictures = [view_of(_open(sample), first + i, view, kept.size) for i, sample in enumerate(chosen)]
-            found = [_encode(encoder, picture, mean, std) for picture in pictures]
+            found = [_encode(encoder, image, mean, std) for image in pictures]
             maps = [torch.cat(level) for level in zip(*found, strict=True)]
             for level, made in zip(levels, maps, strict=True):
                 level[first : first + len(chosen)] = made.numpy()
@@ -150,12 +150,12 @@ def _write(path: Path, text: str) -> None:
 def map_shapes(encoder: nn.Module, size: int) -> list[tuple[int, int, int]]:
     """(C, h, w) of each map of a square picture of that side."""
     with torch.inference_mode():
-        picture = torch.zeros(1, 3, size, size, device=next(encoder.parameters()).device)
-        return [tuple(one.shape[1:]) for one in encoder(picture).feature_maps]
+        image = torch.zeros(1, 3, size, size, device=next(encoder.parameters()).device)
+        return [tuple(one.shape[1:]) for one in encoder(image).feature_maps]
 
 
-def _encode(encoder, picture: np.ndarray, mean: Tensor, std: Tensor) -> list[Tensor]:
-    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+def _encode(encoder, image: np.ndarray, mean: Tensor, std: Tensor) -> list[Tensor]:
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
     values = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         maps = encoder(values.to(next(encoder.parameters()).device)).feature_maps

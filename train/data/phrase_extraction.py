@@ -34,7 +34,7 @@ WIDEST = 16  # and with the wider names of their words
 _TOKEN = re.compile(r"\w[\w'-]*|[^\s\w]")
 
 
-def fragments(caption: str) -> list[str]:
+def extract_phrases(caption: str) -> list[str]:
     """The distinct phrases of a caption in lower case, in their order; empty where it has none."""
     found, words = [], []
     for token, breaks in tokens_of(caption):
@@ -69,14 +69,14 @@ def draw(captions: list[str], n: int, seed: int, widen=lambda phrases: phrases) 
     phrases of a caption (`train.data.kinds.with_wider`).
     """
     rng = random.Random(seed)
-    every = [widen((fragments(caption) or [caption.lower()])[:MOST])[:WIDEST] for caption in captions]
+    every = [widen((extract_phrases(caption) or [caption.lower()])[:MOST])[:WIDEST] for caption in captions]
     chosen = [phrase for own in every for phrase in (rng.sample(own, n) if len(own) >= n else rng.choices(own, k=n))]
     return chosen, every
 
 
 def common(captions: list[str], least: int = 2, widen=lambda phrases: phrases) -> list[str]:
     """Phrases that occur at least so often, in the order of the alphabet; `widen` as in `draw`."""
-    counts = Counter(phrase for caption in captions for phrase in widen(fragments(caption)))
+    counts = Counter(phrase for caption in captions for phrase in widen(extract_phrases(caption)))
     return sorted(phrase for phrase, count in counts.items() if count >= least)
 
 

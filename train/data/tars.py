@@ -31,7 +31,7 @@ from sseg.phrases import content_words
 from train.data.grids import Grids, no_masks
 from train.data.nouns import nouns
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 MEMORY = 16 * 2**30  # bytes of pictures that may lie on the device
 CROP_AREA = (0.4, 1.0)  # of the largest square that fits into the picture
 RARE = 5  # a word in fewer captions is not part of the vocabulary
@@ -240,7 +240,7 @@ def members(path: Path) -> dict[str, dict]:
                 folder, slash, name = member.name.rpartition("/")
                 stem, _, kind = name.partition(".")
                 parts = found[folder + slash + stem]
-                if kind.lower() in PICTURES:
+                if kind.lower() in IMAGE_SUFFIXES:
                     parts["picture"] = (member.offset_data, member.size)
                 elif kind in ("json", "txt"):
                     parts[kind] = tar.extractfile(member).read()

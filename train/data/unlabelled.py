@@ -11,7 +11,7 @@ from torch import Tensor
 from sseg import images
 from sseg.errors import SSegError
 from sseg.paths import visible
-from train.data.kept_images import KeptPictures
+from train.data.kept_images import KeptImages
 from train.data.stickers.world import Difficulty, StickerWorld
 from train.data.tars import TarPairs, data_path
 
@@ -26,7 +26,7 @@ class Unlabelled(NamedTuple):
     aspects: Tensor
     keys: list[str]
 
-    def picture(self, index: int) -> Tensor:
+    def image(self, index: int) -> Tensor:
         """Picture `index` in its true shape, its longer side S: uint8 (H, W, 3)."""
         side, aspect = self.pixels.shape[-1], float(self.aspects[index])
         height, width = max(1, round(side * min(1, 1 / aspect))), max(1, round(side * min(1, aspect)))
@@ -41,7 +41,7 @@ class Unlabelled(NamedTuple):
         return hashlib.blake2b(thumbs.tobytes(), digest_size=8).hexdigest()
 
 
-def open_unlabelled(recipe: dict, seed: int) -> Unlabelled | KeptPictures:
+def open_unlabelled(recipe: dict, seed: int) -> Unlabelled | KeptImages:
     """The pictures that a recipe's `data` names.
 
     `{name: stickers, things, count, size, difficulty}`: scenes of the training split with the target's things;
@@ -49,7 +49,7 @@ def open_unlabelled(recipe: dict, seed: int) -> Unlabelled | KeptPictures:
     size}`: picture files; `{name: maps, ...}`: kept maps of photographs (`train.data.kept_images`).
     """
     if recipe["name"] == "maps":
-        return KeptPictures(recipe)
+        return KeptImages(recipe)
     if recipe["name"] == "stickers":
         return _rendered(recipe, seed)
     if recipe["name"] == "tars":
@@ -75,12 +75,12 @@ def _folder(root: Path, size: int) -> Unlabelled:
     pixels, aspects, keys = [], [], []
     for path in files:
         try:
-            picture = images.read(path)
+            image = images.read(path)
         except SSegError:
             continue  # what cannot be read teaches nothing
-        planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
+        planes = torch.from_numpy(image).permute(2, 0, 1)[None]
         pixels.append(F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True))
-        aspects.append(picture.shape[1] / picture.shape[0])
+        aspects.append(image.shape[1] / image.shape[0])
         keys.append(str(path.relative_to(root)))
     if not pixels:
         raise SSegError(f"No picture in {root} can be read: put jpg, png or webp files there, or change data.root.")

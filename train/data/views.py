@@ -21,7 +21,7 @@ class View(NamedTuple):
     pieces: Tensor  # (B, s / 8, s / 8) number of the piece that fills most of each patch, -1 where none does
 
 
-class Pictures:
+class Views:
     """Photographs of tars and rendered scenes in one batch; each batch is a function of its seed.
 
     recipe: `size` in pixels of the squares that pictures are held in; `photographs`, a folder of tars, or null;

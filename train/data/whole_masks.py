@@ -80,22 +80,22 @@ class WholeMasks:
         places = {key: parts["picture"] for key, parts in samples.items() if "picture" in parts}
         self.missing += len(samples) - len(places)
         found, waiting = {}, {}  # waiting: (H, W, 3) -> key -> picture
-        for key, picture in self._pictures(tar, places, pool):
+        for key, image in self._images(tar, places, pool):
             progress.add(tar.stat().st_size / len(places))
-            if picture is None:
+            if image is None:
                 self.damaged += 1
                 continue
-            alike = waiting.setdefault(picture.shape, {})
-            alike[key] = picture
+            alike = waiting.setdefault(image.shape, {})
+            alike[key] = image
             if len(alike) == self.batch:
-                found |= self._cluster(waiting.pop(picture.shape))
+                found |= self._cluster(waiting.pop(image.shape))
             elif sum(map(len, waiting.values())) > WAITING * self.batch:
                 found |= self._cluster(waiting.pop(max(waiting, key=lambda shape: len(waiting[shape]))))
         for alike in waiting.values():
             found |= self._cluster(alike)
         return {key: found[key] for key in places if key in found}
 
-    def _pictures(self, tar: Path, places: dict, pool: ThreadPoolExecutor) -> Iterator[tuple[str, np.ndarray | None]]:
+    def _images(self, tar: Path, places: dict, pool: ThreadPoolExecutor) -> Iterator[tuple[str, np.ndarray | None]]:
         """Key and picture, None where it is damaged; some are decoded ahead."""
         ahead = deque()
         with tar.open("rb") as file:
@@ -103,10 +103,10 @@ class WholeMasks:
                 file.seek(offset)
                 ahead.append((key, pool.submit(self._decode, file.read(size))))
                 if len(ahead) > AHEAD:
-                    key, picture = ahead.popleft()
-                    yield key, picture.result()
-        for key, picture in ahead:
-            yield key, picture.result()
+                    key, image = ahead.popleft()
+                    yield key, image.result()
+        for key, image in ahead:
+            yield key, image.result()
 
     def _decode(self, data: bytes) -> np.ndarray | None:
         try:
@@ -116,7 +116,7 @@ class WholeMasks:
 
     def _cluster(self, pictures: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Pictures of one size by key -> their ids."""
-        pixels = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures.values()])
+        pixels = torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in pictures.values()])
         grid = grid_of(*pixels.shape[-2:], self.settings.resolution)
         seeds = torch.tensor([seed_of(key) for key in pictures])
         ids = pseudo_masks(pixels.to(self.device), self.source, self.settings.k, grid, seeds, STEPS)  # (B, h, w)
@@ -197,16 +197,16 @@ class Progress:
     """A line on stderr now and then; the time left is that of the bytes left."""
 
     def __init__(self, total: int):
-        self.total, self.pictures, self.read = total, 0, 0.0
+        self.total, self.images, self.read = total, 0, 0.0
         self.start = self.said = time.monotonic()
         self.live = sys.stderr.isatty()
 
     def add(self, size: float) -> None:
         """One more picture, which takes `size` bytes of its tar."""
-        self.pictures, self.read, now = self.pictures + 1, self.read + size, time.monotonic()
+        self.images, self.read, now = self.images + 1, self.read + size, time.monotonic()
         if now - self.said < (0.5 if self.live else 30):  # a log wants few lines
             return
         self.said, seconds = now, now - self.start
         left = seconds * max(0.0, self.total / self.read - 1)
-        line = f"{self.pictures} pictures, {self.pictures / seconds:.0f} a second, {left:.0f} s left"
+        line = f"{self.images} pictures, {self.images / seconds:.0f} a second, {left:.0f} s left"
         print(f"\r{line}  " if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)

@@ -41,7 +41,7 @@ def read_instances(path: Path, source: str) -> dict:
         raise SSegError(f"{path} is damaged or not of COCO's form: fetch it again from {source}.") from None
 
 
-def by_picture(annotations: list[dict]) -> dict[int, list[dict]]:
+def by_image(annotations: list[dict]) -> dict[int, list[dict]]:
     """Annotations of each picture's id."""
     found: dict[int, list[dict]] = {}
     for one in annotations:

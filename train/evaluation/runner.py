@@ -40,14 +40,14 @@ def run(benchmark, options):
             train = open_benchmark(benchmark.name, options.root, limit=options.sweep_limit, split="train",
                                    partial=options.partial)
             swept = Counts(len(names), False, THRESHOLDS)
-            count_pictures(train, reader, classes, swept, options)
+            count_images(train, reader, classes, swept, options)
             threshold, _ = swept.best()
             how = f"best on {len(train)} pictures of the training split"
         elif options.sweep == "halves":
             counts = Counts(len(names), options.boundary, THRESHOLDS)
     if options.sweep != "halves":
         counts.thresholds = (threshold,)
-    count_pictures(benchmark, reader, classes, counts, options, resumable=True)
+    count_images(benchmark, reader, classes, counts, options, resumable=True)
     reported = len(benchmark)
     if background is not None and options.sweep == "halves":
         threshold, index = counts.best()
@@ -177,15 +177,15 @@ class Counts:
         self.done, self.seconds = done, seconds
 
 
-def count_pictures(benchmark, reader, classes, counts, options, resumable=False):
+def count_images(benchmark, reader, classes, counts, options, resumable=False):
     """Ask every picture and count; with --state, from where an earlier run was stopped."""
     path = Path(options.state) if resumable and options.state else None
     settings = json.dumps([benchmark.name, len(benchmark), options.model, options.protocol, options.names,
                            options.sweep, counts.thresholds, options.random_weights, options.boundary, options.combine])
     if path and path.is_file():
         counts.load(path, settings)
-    pictures = Prefetched(benchmark, options.workers, counts.done)
-    for number, sample in Progress(pictures, done=counts.done):
+    images = Prefetched(benchmark, options.workers, counts.done)
+    for number, sample in Progress(images, done=counts.done):
         start = time.perf_counter()
         answer = reader(sample.image)
         answer.labels(counts.thresholds[0])  # what a user waits for; metrics are not part of it

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from train.data.phrase_extraction import MOST, WIDEST, common, draw, fragments, number, numbered, some
+from train.data.phrase_extraction import MOST, WIDEST, common, draw, extract_phrases, number, numbered, some
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from train.data.phrase_extraction import MOST, WIDEST, common, draw, fragments, 
     ],
 )
 def test_phrases_of_a_caption(caption, phrases):
-    assert fragments(caption) == phrases
+    assert extract_phrases(caption) == phrases
 
 
 def test_a_draw_holds_n_phrases_of_each_caption_and_repeats_only_where_it_must():

@@ -276,8 +276,8 @@ class Planner:
         m, k = len(rows), plan.thing.shape[1]
         theta = placement(plan.centre[rows], plan.side[rows], plan.angle[rows], plan.flip[rows]).flatten(0, 1)
         grid = F.affine_grid(theta, (m * k, 1, SMALL, SMALL), align_corners=False)
-        pictures = self.sketches[plan.thing[rows].flatten()]
-        alpha = F.grid_sample(pictures, grid, align_corners=False).view(m, k, SMALL, SMALL)
+        images = self.sketches[plan.thing[rows].flatten()]
+        alpha = F.grid_sample(images, grid, align_corners=False).view(m, k, SMALL, SMALL)
         alpha = alpha * (plan.thing[rows] >= 0)[..., None, None]
         free = torch.ones(m, SMALL, SMALL)
         for i in reversed(range(k)):

@@ -107,10 +107,10 @@ class StickerWorld:
         ratio = self.bank.size * crop[:, 3] / self.size  # texels a pixel at full size
         level = ratio.log2().floor().clamp(0, len(self.bank.levels) - 1)
         ground = torch.empty(len(rows), 3, self.size, self.size, device=self.device)
-        for number, pictures in enumerate(self.bank.levels):
+        for number, images in enumerate(self.bank.levels):
             some = torch.nonzero(level == number)[:, 0]
             if len(some):
-                ground[some] = F.grid_sample(pictures[texture[some]].float(), grid[some], padding_mode="border",
+                ground[some] = F.grid_sample(images[texture[some]].float(), grid[some], padding_mode="border",
                                              align_corners=False)
         return ground * plan.material_gain[rows, i, :, None, None]
 
@@ -119,11 +119,11 @@ class StickerWorld:
         theta = placement(plan.centre[:, k], plan.side[:, k], plan.angle[:, k], plan.flip[:, k])
         full = self.levels[0].shape[-1]
         level = (full / (plan.side[:, k] * self.size)).log2().floor().clamp(0, len(self.levels) - 1)
-        for number, pictures in enumerate(self.levels):
+        for number, images in enumerate(self.levels):
             rows = torch.nonzero((plan.thing[:, k] >= 0) & (level == number))[:, 0]
             if len(rows):
                 grid = F.affine_grid(theta[rows], (len(rows), 4, self.size, self.size), align_corners=False)
-                yield rows, F.grid_sample(pictures[plan.thing[rows, k]].float(), grid, align_corners=False)
+                yield rows, F.grid_sample(images[plan.thing[rows, k]].float(), grid, align_corners=False)
 
     def _drop_shadow(self, plan: ScenePlan, k: int, canvas: torch.Tensor) -> None:
         """Darken the canvas beside thing k, where it throws a shadow; the coarsest level makes it soft."""
@@ -174,9 +174,9 @@ def texture_bank(seed: int, names: tuple[str, ...], device: str) -> materials.Te
     return materials.TextureBank(seed, device=device, names=names)
 
 
-def soften(picture: torch.Tensor) -> torch.Tensor:
+def soften(image: torch.Tensor) -> torch.Tensor:
     """Blur (n, 3, s, s) by the binomial filter 1-2-1 in both directions."""
-    kernel = torch.tensor([0.25, 0.5, 0.25], device=picture.device)
-    padded = F.pad(picture, (1, 1, 1, 1), mode="replicate")
+    kernel = torch.tensor([0.25, 0.5, 0.25], device=image.device)
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 3).expand(3, 1, 1, 3), groups=3),
                     kernel.view(1, 1, 3, 1).expand(3, 1, 3, 1), groups=3)

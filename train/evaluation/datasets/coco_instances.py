@@ -13,9 +13,9 @@ from pathlib import Path
 from sseg.errors import SSegError
 from sseg.paths import visible
 from train.evaluation.datasets.coco_classes import THINGS
-from train.evaluation.datasets.coco_stuff import picture_folder
+from train.evaluation.datasets.coco_stuff import image_folder
 from train.evaluation.datasets.photographs import PhotographBenchmark, check_count, folder_of
-from train.evaluation.prepare import by_picture, convert, id_png, paint, read_instances
+from train.evaluation.prepare import by_image, convert, id_png, paint, read_instances
 
 NAME = "coco-object-instances"
 SOURCE = "cocodataset.org (val2017.zip, annotations_trainval2017.zip)"
@@ -25,12 +25,12 @@ COUNTS = {"val": (5000,), "train": (118287,)}
 def open_coco_instances(name: str = NAME, root=None, limit=None, split="val", partial=False) -> PhotographBenchmark:
     """The photographs whose masks are prepared. SSegError if there are none, or not all."""
     folder = folder_of(name, "coco", root)
-    pictures, masks = picture_folder(folder, name, split), folder_of_masks(folder, split)
+    images, masks = image_folder(folder, name, split), folder_of_masks(folder, split)
     found = visible(masks, "*.png")
     if not found:
         raise SSegError(f"There are no masks in {masks}: paint them first, with --benchmark {name} --prepare.")
     check_count(name, len(found), COUNTS[split], partial, SOURCE)
-    pairs = [(pictures / f"{path.stem}.jpg", path) for path in found]
+    pairs = [(images / f"{path.stem}.jpg", path) for path in found]
     return PhotographBenchmark(name, pairs, ["background", *THINGS], range(81), [], None, limit)
 
 
@@ -43,7 +43,7 @@ def prepare_coco_instances(name: str = NAME, root=None, partial=False, split="va
     if [categories[one] for one in sorted(categories)] != THINGS:
         raise SSegError(f"The categories of {folder}/annotations are not COCO's 80: fetch them from {SOURCE}.")
     class_of = {one: index + 1 for index, one in enumerate(sorted(categories))}
-    annotations = by_picture(data["annotations"])
+    annotations = by_image(data["annotations"])
     masks = folder_of_masks(folder, split)
     jobs = [(masks / f"{Path(one['file_name']).stem}.png", one) for one in data["images"]]
     return convert(jobs, lambda one: id_png(

@@ -19,7 +19,7 @@ COUNTS = {"val": (5000,), "train": (118287,)}
 def open_coco_stuff(name: str = "coco-stuff", root=None, limit=None, split="val", partial=False) -> PhotographBenchmark:
     """The photographs that have a pixel map. SSegError if a part of the layout is missing."""
     folder = folder_of(name, "coco", root)
-    pictures = picture_folder(folder, name, split)
+    images = image_folder(folder, name, split)
     for part in ("annotations", "stuffthingmaps"):
         maps = visible(folder / part / f"{split}2017", "*.png")
         if maps := [path for path in maps if not path.stem.endswith("TrainIds")]:
@@ -27,7 +27,7 @@ def open_coco_stuff(name: str = "coco-stuff", root=None, limit=None, split="val"
     else:
         raise SSegError(f"There are no pixel maps in {folder}/annotations/{split}2017: fetch them from {SOURCE}.")
     check_count(name, len(maps), COUNTS[split], partial, SOURCE)
-    pairs = [(pictures / f"{path.stem}.jpg", path) for path in maps]
+    pairs = [(images / f"{path.stem}.jpg", path) for path in maps]
     if name == "coco-object":
         ids, also = [STUFF_IDS[0], *THING_IDS], dict.fromkeys([*STUFF_IDS[1:], UNLABELLED], 0)
         return PhotographBenchmark(name, pairs, ["background", *THINGS], ids, [], None, limit, also)
@@ -36,7 +36,7 @@ def open_coco_stuff(name: str = "coco-stuff", root=None, limit=None, split="val"
     return PhotographBenchmark(name, pairs, [*THINGS, *STUFF], ids, [UNLABELLED], groups, limit)
 
 
-def picture_folder(folder, name: str, split: str = "val"):
+def image_folder(folder, name: str, split: str = "val"):
     """images/val2017 or val2017. SSegError, which says so where another year lies there."""
     for place in (folder / "images" / f"{split}2017", folder / f"{split}2017"):
         if place.is_dir():

@@ -58,31 +58,31 @@ def prepare_context(name: str = "context", root=None, partial=False) -> int:
     for one in data["annos_segmentation"]:
         regions.setdefault(one["image_id"], []).append((one["category_id"], one["segmentation"]))
     phases = {phase: [one for one in data["images"] if one["phase"] == phase] for phase in COUNTS}
-    for phase, pictures in phases.items():
-        if pictures or phase == "val":
-            check_count(f"{name} {phase}", len(pictures), COUNTS[phase], partial, SOURCE)
+    for phase, images in phases.items():
+        if images or phase == "val":
+            check_count(f"{name} {phase}", len(images), COUNTS[phase], partial, SOURCE)
     out = folder / "SegmentationClassContext"
-    jobs = [(out / f"{Path(one['file_name']).stem}.png", one) for pictures in phases.values() for one in pictures]
+    jobs = [(out / f"{Path(one['file_name']).stem}.png", one) for images in phases.values() for one in images]
     count = convert(jobs, lambda one: label_map(one, regions.get(one["image_id"], ())))
-    for phase, pictures in phases.items():  # last, so that a list stands for finished masks
-        names = sorted(Path(one["file_name"]).stem for one in pictures)
+    for phase, images in phases.items():  # last, so that a list stands for finished masks
+        names = sorted(Path(one["file_name"]).stem for one in images)
         listing = folder / "ImageSets" / "SegmentationContext" / f"{phase}.txt"
         write_safely(listing, "".join(f"{one}\n" for one in names).encode())
     return count
 
 
-def label_map(picture: dict, regions) -> bytes:
+def label_map(image: dict, regions) -> bytes:
     """PNG of classes from (category, run length) regions; what nobody marked is background."""
-    raw = np.zeros((picture["height"], picture["width"]), np.int32)
+    raw = np.zeros((image["height"], image["width"]), np.int32)
     for category, segmentation in regions:
         mask = coco_mask.decode(segmentation)
         if mask.shape != raw.shape:
-            raise SSegError(f"The annotation of {picture['file_name']} has another size than the picture: fetch "
+            raise SSegError(f"The annotation of {image['file_name']} has another size than the picture: fetch "
                             "trainval_merged.json again.")
         raw[mask > 0] = category
     classes = np.searchsorted(RAW_IDS, raw).clip(max=len(RAW_IDS) - 1)
     if (np.take(RAW_IDS, classes) != raw).any():
-        raise SSegError(f"The annotation of {picture['file_name']} has categories that are not among the 59: take "
+        raise SSegError(f"The annotation of {image['file_name']} has categories that are not among the 59: take "
                         "trainval_merged.json, not the full annotation of 459 categories.")
     buffer = io.BytesIO()
     Image.fromarray(classes.astype(np.uint8)).save(buffer, format="PNG")

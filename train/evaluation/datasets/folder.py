@@ -20,7 +20,7 @@ from sseg.paths import visible
 from sseg.phrases import key, synonyms_of
 from sseg.truth import read_ids
 
-_PICTURES = (".jpg", ".jpeg", ".png")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 MUCH = 0.2  # share of ignored pixels that is worth a warning
 
 
@@ -49,19 +49,19 @@ class FolderBenchmark:
             raise SSegError(f"There is no folder {self.root}: give one that holds images/, masks/ and classes.txt.")
         self.class_names = self._read_classes()
         self.ignored_id = 255 if len(self.class_names) <= 255 else 65535
-        self.pictures = self._find("images", _PICTURES)[:limit]
+        self.images = self._find("images", _IMAGE_SUFFIXES)[:limit]
         masks = {path.stem: path for path in self._find("masks", (".png",))}
-        missing = [path.name for path in self.pictures if path.stem not in masks]
+        missing = [path.name for path in self.images if path.stem not in masks]
         if missing:
             raise SSegError(f"{len(missing)} pictures of {self.root} have no mask, the first is {missing[0]}: "
                             f"put masks/{Path(missing[0]).stem}.png beside it.")
         self.masks = masks
 
     def __len__(self):
-        return len(self.pictures)
+        return len(self.images)
 
     def __iter__(self):
-        for path in self.pictures:
+        for path in self.images:
             image = images.read(path, max_pixels=10**9)  # never scaled: the mask fits the picture as it is
             labels = self._read_mask(self.masks[path.stem])
             if labels.shape != image.shape[:2]:

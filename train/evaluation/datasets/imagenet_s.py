@@ -31,8 +31,8 @@ def open_imagenet_s(name: str = "imagenet-s-50", root=None, limit=None, split="v
     if len(tags) != classes:
         raise SSegError(f"{folder / 'validation'} has {len(tags)} folders of classes, {name} has {classes}, and ids "
                         f"count them: fetch it whole from {SOURCE}.")
-    pairs = [(picture, folder / "validation-segmentation" / tag / f"{picture.stem}.png")
-             for tag in tags for picture in visible(folder / "validation" / tag)]
+    pairs = [(image, folder / "validation-segmentation" / tag / f"{image.stem}.png")
+             for tag in tags for image in visible(folder / "validation" / tag)]
     check_count(name, len(pairs), COUNTS[classes], partial, SOURCE)
     names = ["other", *(name_of(tag) for tag in tags)]
     benchmark = PhotographBenchmark(name, pairs, names, range(classes + 1), [IGNORED], limit=limit, read=read_rgb)

@@ -15,7 +15,7 @@ from pathlib import Path
 from sseg.errors import SSegError
 from sseg.paths import visible
 from train.evaluation.datasets.photographs import PhotographBenchmark, check_count, folder_of
-from train.evaluation.prepare import by_picture, convert, id_png, paint, read_instances, write_safely
+from train.evaluation.prepare import by_image, convert, id_png, paint, read_instances, write_safely
 
 SOURCE = "lvisdataset.org (lvis_v1_val.json) and cocodataset.org (train2017.zip, val2017.zip)"
 COUNTS = {"val": (19809,), "train": (100170,)}
@@ -31,7 +31,7 @@ def open_lvis(name: str = "lvis", root=None, limit=None, split="val", partial=Fa
     names = json.loads(listing.read_text(encoding="utf-8"))
     masks = visible(_prepared(folder, split), "*2017/*.png")
     check_count(name, len(masks), COUNTS[split], partial, SOURCE)
-    pairs = [(_picture(folder, path.parent.name, path.stem), path) for path in masks]
+    pairs = [(_image(folder, path.parent.name, path.stem), path) for path in masks]
     return PhotographBenchmark(name, pairs, names, range(len(names)), [], None, limit)
 
 
@@ -46,7 +46,7 @@ def prepare_lvis(name: str = "lvis", root=None, partial=False, split="val") -> i
     check_count(name, len(data["images"]), COUNTS[split], partial, SOURCE)
     categories = sorted(data["categories"], key=lambda one: one["id"])
     class_of = {one["id"]: index + 1 for index, one in enumerate(categories)}
-    annotations = by_picture(data["annotations"])
+    annotations = by_image(data["annotations"])
     jobs = []
     for one in data["images"]:
         part, file = one["coco_url"].split("/")[-2:]  # .../val2017/000000000139.jpg
@@ -67,6 +67,6 @@ def _prepared(folder: Path, split: str) -> Path:
     return folder / "prepared" / "lvis" / split
 
 
-def _picture(folder: Path, part: str, stem: str) -> Path:
+def _image(folder: Path, part: str, stem: str) -> Path:
     place = folder / "images" / part
     return (place if place.is_dir() else folder / part) / f"{stem}.jpg"

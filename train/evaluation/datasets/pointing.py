@@ -49,13 +49,13 @@ class Pointing:
             raise SSegError(f"{len(missing)} pictures of the boxes are in no tar of {folder}, the first is "
                             f"{missing[0]}: put the tars beside phrase-boxes.json.")
         self.name = name
-        self.pictures = [(places[key], entry) for key, entry in sorted(entries.items())][:limit]
+        self.images = [(places[key], entry) for key, entry in sorted(entries.items())][:limit]
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, list[Phrase]]]:
-        for ((tar, (offset, size)), entry) in self.pictures:
+        for ((tar, (offset, size)), entry) in self.images:
             image = images.read(_bytes(tar, offset, size))
             scale = np.array([image.shape[1] / entry["size"][0], image.shape[0] / entry["size"][1]] * 2)
             phrases = {(text, number): kind for text, number, kind in entry["phrases"] if number in entry["boxes"]}

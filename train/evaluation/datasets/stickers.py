@@ -52,10 +52,10 @@ class StickersBenchmark:
         for start in range(0, self.count, CHUNK):
             seed = self.seed_offset * SCENES + start  # no two offsets share a seed
             plan = self.world.plan(seed, CHUNK, TEST).part(0, self.count - start)
-            pictures = self.world.render(plan).permute(0, 2, 3, 1).cpu().numpy()
+            images = self.world.render(plan).permute(0, 2, 3, 1).cpu().numpy()
             labels = self.table[truth(plan, self.world).long()].int().numpy()
-            for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-                yield Sample(np.ascontiguousarray(picture), label, f"{self.name}-{self.seed_offset}-{start + i:04d}")
+            for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+                yield Sample(np.ascontiguousarray(image), label, f"{self.name}-{self.seed_offset}-{start + i:04d}")
 
 
 def truth(plan: ScenePlan, world: StickerWorld) -> torch.Tensor:
