@@ -81,7 +81,7 @@ class Held:
         return self.found.nbytes + centred + 3 * width * height
 
 
-class Clusters:
+class ClusterService:
     """Features and divisions behind the tab. Weights are read in `fetching`, networks run in `submit`; what is done
     with their features goes through `quick`, or `_slow` if it takes seconds."""
 

@@ -16,7 +16,7 @@ HELD = 16  # encoded pictures of the weights that the other tabs do not use
 MOST_FLIPS = 8
 
 
-class Compared:
+class ComparisonService:
     """Weights by the name that the tab shows; those that are live are the page's own."""
 
     def __init__(self, service: Service):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sseg import images
 from sseg.app import cells
-from sseg.app.cluster_service import LEAST_K, MOST_K, Clusters
+from sseg.app.cluster_service import LEAST_K, MOST_K, ClusterService
 from sseg.app.service import Recent
 from sseg.errors import SSegError
 from sseg.pseudo_masks.feature_map import SILHOUETTE_K
@@ -18,8 +18,8 @@ FIGURE_SIDE = 480  # longer side of the small pictures
 HELD_POINTS = 1000
 
 
-class Studies:
-    def __init__(self, clusters: Clusters):
+class PanelService:
+    def __init__(self, clusters: ClusterService):
         self.clusters = clusters
         self._points = Recent(lambda points: len(points) <= HELD_POINTS)
 

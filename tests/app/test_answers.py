@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sseg.app.components.panels import Study
+from sseg.app.components.panels import Panel
 from sseg.app.components.viewer import Saved
 from sseg.app.tabs.pseudo_masks import HeatMap
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8))
 
 
-def _study(folder):
-    study = Study()
-    study.GRADIO_CACHE = folder
-    return study._figure({"image": IMAGE, "caption": ""}).image.path
+def _panel(folder):
+    panel = Panel()
+    panel.GRADIO_CACHE = folder
+    return panel._figure({"image": IMAGE, "caption": ""}).image.path
 
 
 def _heat(folder):
@@ -27,7 +27,7 @@ def _heat(folder):
     return heat.postprocess(IMAGE).path
 
 
-WRITERS = {"viewer": lambda folder: Saved(IMAGE).path(folder, "png"), "study": _study, "heat": _heat}
+WRITERS = {"viewer": lambda folder: Saved(IMAGE).path(folder, "png"), "panel": _panel, "heat": _heat}
 
 
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)

@@ -15,8 +15,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from sseg.__main__ import main
 from sseg.app import cells, failures
-from sseg.app.cluster_service import Clusters, Settings
-from sseg.app.panel_service import Studies
+from sseg.app.cluster_service import ClusterService, Settings
+from sseg.app.panel_service import PanelService
 from sseg.app.running import Run
 from sseg.app.service import VIEW_PIXELS, Service
 from sseg.app.tabs import pseudo_masks
@@ -27,7 +27,7 @@ SETTINGS = ("pixels", 5, "", 224, 0, "kmeans")  # features, k, facet, resolution
 
 @pytest.fixture
 def clusters(loaded):
-    return Clusters(Service(loaded[0]))
+    return ClusterService(Service(loaded[0]))
 
 
 @pytest.fixture
@@ -291,22 +291,22 @@ def test_a_division_of_held_features_does_not_wait_for_the_network(clusters, pat
     assert len(end.value.value["segments"]) == 3
 
 
-# ---- studies -----------------------------------------------------------------------------------------------------
+# ---- panels ----------------------------------------------------------------------------------------------------------
 def quiet(stage):
     pass
 
 
 def test_curves_are_the_librarys(clusters, path):
-    studies, asked = Studies(clusters), Settings("pixels", resolution=224)
-    points = [studies.point(str(path), asked, k, quiet) for k in range(2, 25)]
+    panel_service, asked = PanelService(clusters), Settings("pixels", resolution=224)
+    points = [panel_service.point(str(path), asked, k, quiet) for k in range(2, 25)]
     features = PseudoMasker("pixels").encode(path, 224)
     assert points == features.elbow(range(2, 25))
-    assert studies.curves(points)["best"] == features.best_k()
-    assert studies.known(str(path), asked, 7) == points[5]
+    assert panel_service.curves(points)["best"] == features.best_k()
+    assert panel_service.known(str(path), asked, 7) == points[5]
 
 
 def test_three_seeds_agree_as_counted_independently(clusters, path):
-    shown = Studies(clusters).seeds(str(path), Settings("pixels", 6, resolution=224, seed=4), None, quiet)
+    shown = PanelService(clusters).seeds(str(path), Settings("pixels", 6, resolution=224, seed=4), None, quiet)
     masker = PseudoMasker("pixels")
     ids = [masker(path, k=6, seed=seed, resolution=224).ids.ravel() for seed in (4, 5, 6)]
     pairs = [adjusted_rand_score(ids[a], ids[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
@@ -316,15 +316,15 @@ def test_three_seeds_agree_as_counted_independently(clusters, path):
 
 
 def test_a_source_agrees_with_itself_and_less_with_another(clusters, path):
-    studies, asked = Studies(clusters), Settings("pixels", 6, resolution=224)
-    assert studies.beside(str(path), asked, None, asked, quiet)["headline"] == "1.00"
-    other = studies.beside(str(path), asked, None, replace(asked, features="sseg"), quiet)
+    panel_service, asked = PanelService(clusters), Settings("pixels", 6, resolution=224)
+    assert panel_service.beside(str(path), asked, None, asked, quiet)["headline"] == "1.00"
+    other = panel_service.beside(str(path), asked, None, replace(asked, features="sseg"), quiet)
     assert float(other["headline"]) < 1 and len(other["figures"]) == 4
 
 
 def test_the_truths_table_says_which_cluster_took_which_class(clusters, path, truth):
     asked = Settings("pixels", 5, resolution=224)
-    shown, score = Studies(clusters).truth(str(path), asked, None, str(truth), "", quiet)
+    shown, score = PanelService(clusters).truth(str(path), asked, None, str(truth), "", quiet)
     assert shown["headline"] == f"{score['oracle_miou']:.2f} %"
     took = {row[0]: {int(chip["name"]) for chip in row[3]} for row in shown["rows"]}
     assert took == {str(one["id"]): {i for i, a in enumerate(score["assigned"]) if a == one["id"]}

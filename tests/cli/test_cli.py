@@ -255,3 +255,9 @@ def test_compare_without_words_is_one_sentence(photo, tiny_weights, capsys):
     code = main(["compare", photo, "--weights", str(tiny_weights), "--plus", str(tiny_weights)])
     printed, errors = capsys.readouterr()
     assert code == 2 and one_sentence(errors) and "--phrases" in errors and not printed
+
+
+def test_the_page_is_a_command_too(tiny_weights, capsys):
+    assert main(["app", "--weights", str(tiny_weights), "--port", "99999"]) == 2  # its options are those of app.py
+    printed, errors = capsys.readouterr()
+    assert one_sentence(errors) and "99999" in errors and not printed

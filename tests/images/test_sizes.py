@@ -138,11 +138,11 @@ def test_segment_says_and_downloads_the_size_of_the_photograph(loaded, tmp_path)
 
 
 def test_pseudo_masks_say_and_download_the_size_of_the_photograph(few, monkeypatch, loaded, tmp_path):
-    from sseg.app.cluster_service import Clusters, Settings
+    from sseg.app.cluster_service import ClusterService, Settings
     from sseg.app.service import Service
 
     monkeypatch.setattr("sseg.app.cluster_service.VIEW_PIXELS", 100_000)
-    clusters = Clusters(Service(loaded[0]))
+    clusters = ClusterService(Service(loaded[0]))
     path = photograph(tmp_path / "photo.jpg", WIDE, turned=True)
     view = clusters.make(path, Settings(features="pixels", k=2, resolution=224), None)
     assert view["note"].startswith("500 × 340 pixels, shown at 383 × 260 ")

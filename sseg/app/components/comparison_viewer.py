@@ -9,7 +9,7 @@ _SECTION = '<section class="sv cp" aria-label="Comparison">'
 FILES = {"image": "webp", "mask_a": "png", "mask_b": "png", "corrections": "png"}
 
 
-class ComparedData(GradioModel):
+class ComparisonData(GradioModel):
     """What the page needs to paint two answers; masks as `viewer.pack_ids` makes them."""
 
     image: FileData
@@ -22,13 +22,13 @@ class ComparedData(GradioModel):
     run: int
 
 
-class CompareViewer(gr.HTML):
-    """Value: None, or a dict with the fields of `ComparedData`, files as PIL pictures.
+class ComparisonViewer(gr.HTML):
+    """Value: None, or a dict with the fields of `ComparisonData`, files as PIL pictures.
 
     Properties besides the value: `stage` and `error` as in `viewer.Viewer`. Figures go to the element `sseg-compared`.
     """
 
-    data_model = ComparedData
+    data_model = ComparisonData
 
     def __init__(self, value=None, *, stage="", error="", **kw):
         self.stage, self.error = stage, error
@@ -46,7 +46,7 @@ class CompareViewer(gr.HTML):
         if value is None:
             return None
         paths = {field: Saved(value[field]).path(self.GRADIO_CACHE, kind) for field, kind in FILES.items()}
-        return ComparedData(**{**value, **{field: FileData(path=path) for field, path in paths.items()}})
+        return ComparisonData(**{**value, **{field: FileData(path=path) for field, path in paths.items()}})
 
     def api_info(self):
-        return ComparedData.model_json_schema()
+        return ComparisonData.model_json_schema()

@@ -12,7 +12,7 @@ class Figure(GradioModel):
     caption: str
 
 
-class StudyData(GradioModel):
+class PanelData(GradioModel):
     headline: str  # one number, as it is read
     label: str  # what it is
     read: str  # how to read it
@@ -21,14 +21,14 @@ class StudyData(GradioModel):
     rows: list[list] = []  # cells: a text, or a list of {"name", "color"}
 
 
-class Study(gr.HTML):
-    """Value: None, or a dict with the fields of `StudyData`, figures with PIL pictures.
+class Panel(gr.HTML):
+    """Value: None, or a dict with the fields of `PanelData`, figures with PIL pictures.
 
     Properties besides the value: `stage` and `error` as in `viewer.Viewer`. The event `wanted` asks for a value: when
-    the study comes into view, and when the division on the page changes while it is in view.
+    the panel comes into view, and when the division on the page changes while it is in view.
     """
 
-    data_model = StudyData
+    data_model = PanelData
     first = "Choose a picture first."  # stands there as long as there is no value
     scripts = ("dom.js", "figures.js", "panels.js")
 
@@ -45,7 +45,7 @@ class Study(gr.HTML):
         )
 
     def postprocess(self, value):
-        return value and StudyData(**{**value, "figures": [self._figure(one) for one in value["figures"]]})
+        return value and PanelData(**{**value, "figures": [self._figure(one) for one in value["figures"]]})
 
     def _figure(self, one) -> Figure:
         path = answers.write(one["image"], self.GRADIO_CACHE, "webp")
@@ -55,8 +55,8 @@ class Study(gr.HTML):
         return self.data_model.model_json_schema() if self.data_model else {"type": "object"}
 
 
-class Curves(Study):
-    """Unexplained share and silhouette over K. Value: None, or what `Studies.curves` returns. Event `choose`
+class Curves(Panel):
+    """Unexplained share and silhouette over K. Value: None, or what `PanelService.curves` returns. Event `choose`
     with the `k` that was clicked."""
 
     data_model = None
@@ -66,5 +66,5 @@ class Curves(Study):
         return value
 
 
-class TruthStudy(Study):
+class TruthPanel(Panel):
     first = "Drop a mask of the picture: a PNG of class ids, or one with a palette. Pixels of 255 do not count."

@@ -2,9 +2,9 @@
 
 import gradio as gr
 
-from sseg.app.comparison_service import Compared
+from sseg.app.comparison_service import ComparisonService
 from sseg.app.components import examples, image_input
-from sseg.app.components.comparison_viewer import CompareViewer
+from sseg.app.components.comparison_viewer import ComparisonViewer
 from sseg.app.guards.uploads import own_file
 from sseg.app.running import NETWORKS, watched
 from sseg.app.service import Service
@@ -19,11 +19,11 @@ WITH = "A is S-Seg, asked by words. B is S-Seg+, a student that learned S-Seg's 
 
 def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
     """Build the tab inside the current Blocks; it takes over picture and weights of the first tab when it opens."""
-    compared, shown, live = Compared(service), examples.load(), service.live
+    compared, shown, live = ComparisonService(service), examples.load(), service.live
     student = compared.student_of(live)
     with gr.Row(elem_classes="sseg-columns"):
         with gr.Column(scale=7, elem_classes="sseg-left"):
-            viewer = CompareViewer(None, label="view", elem_classes="sseg-viewer")
+            viewer = ComparisonViewer(None, label="view", elem_classes="sseg-viewer")
             picture, thumbs = image_input.row(shown)
         with gr.Column(scale=5, elem_classes="sseg-right"):
             gr.Markdown(WITH if student else WITHOUT)
@@ -80,13 +80,13 @@ def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
 
 
-def _pair(compared: Compared, now: str, weights: str) -> tuple:
+def _pair(compared: ComparisonService, now: str, weights: str) -> tuple:
     """A and B for a picture that these weights suit; a pair that already has them as A, or no S-Seg+, stays."""
     suits = now == weights or weights not in compared.names or not compared.students
     return (gr.skip(), gr.skip()) if suits else (weights, compared.student_of(weights))
 
 
-def _runner(compared: Compared):
+def _runner(compared: ComparisonService):
     """The generator behind the button: stages while it runs; stops at the next stage when it is closed."""
 
     def run(picture, a, b, words="", other_words="", background=0, truth=None):

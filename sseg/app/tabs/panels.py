@@ -8,21 +8,21 @@ import gradio as gr
 from sseg import features
 from sseg.app.cluster_service import LEAST_K, MOST_K, Settings
 from sseg.app.components.image_input import PictureInput
-from sseg.app.components.panels import Curves, Study, TruthStudy
+from sseg.app.components.panels import Curves, Panel, TruthPanel
 from sseg.app.running import watched
 
 
-def add(studies, question, last, private) -> list:
+def add(panel_service, question, last, private) -> list:
     """Build the parts inside the current Blocks; `question` are the picture and the settings. Returns the parts."""
     with gr.Column(elem_classes="sseg-closer"):
         with gr.Accordion("How many clusters? Elbow and silhouette", open=False):
             curves = Curves()
         with gr.Accordion("Three seeds: how stable are the clusters?", open=False):
-            seeds = Study()
+            seeds = Panel()
         with gr.Accordion("Beside another source of features", open=False):
             sources = [one for one in features.names() if one[0] != "auto"]
             other = gr.Dropdown(menu(sources), value="sseg", label="Second features")
-            beside = Study()
+            beside = Panel()
         with gr.Accordion("Against a ground truth", open=False):
             with gr.Row():
                 truth = PictureInput(label="Ground truth (PNG)", sources=["upload"], type="filepath", height=190,
@@ -30,7 +30,7 @@ def add(studies, question, last, private) -> list:
                 names = gr.Textbox(label="Names of the classes, if you like", max_lines=6,
                                    info="In the order of their ids, from 0, with commas between.",
                                    placeholder="background, cat, dog")  # fmt: skip
-            against = TruthStudy()
+            against = TruthPanel()
 
     def add_part(part, extras, run, *changes):
         inputs = [*question, last, *extras]
@@ -38,10 +38,10 @@ def add(studies, question, last, private) -> list:
         runs = [call(run, inputs, part, trigger_mode="always_last", **private) for call in calls]
         part.halt(lambda: gr.update(stage=""), None, part, cancels=runs, queue=False, api_visibility="private")
 
-    add_part(curves, [], _curves(studies))
-    add_part(seeds, [], _study(studies, studies.seeds))
-    add_part(beside, [other], _beside(studies), other.change)
-    judge = _study(studies, lambda *of: studies.truth(*of)[0], needed=1)
+    add_part(curves, [], _curves(panel_service))
+    add_part(seeds, [], _panel(panel_service, panel_service.seeds))
+    add_part(beside, [other], _beside(panel_service), other.change)
+    judge = _panel(panel_service, lambda *of: panel_service.truth(*of)[0], needed=1)
     add_part(against, [truth, names], judge, truth.input, names.submit)
     return [curves, seeds, beside, against]
 
@@ -51,7 +51,7 @@ def menu(sources) -> list:
     return [(f"{name}: {label}", name) for name, label in sources]
 
 
-def _study(studies, work, needed=0):
+def _panel(panel_service, work, needed=0):
     """An event's generator: `work` of the picture, the settings and more; None as long as one that is needed lacks."""
 
     def run(picture, source, k, facet, resolution, seed, method, last, *extra):
@@ -59,7 +59,7 @@ def _study(studies, work, needed=0):
             if not picture or not all(extra[:needed]):
                 return (yield None)
             settings = Settings.read(source, k, facet, resolution, seed, method)
-            answer = yield from studies.clusters.run(this, work, picture, settings, last, *extra)
+            answer = yield from panel_service.clusters.run(this, work, picture, settings, last, *extra)
             yield gr.update(value=answer, stage="")
 
         yield from watched(body, outputs=1)
@@ -67,7 +67,7 @@ def _study(studies, work, needed=0):
     return run
 
 
-def _beside(studies):
+def _beside(panel_service):
     """The two sources' features first, each where it disturbs nobody."""
 
     def run(picture, source, k, facet, resolution, seed, method, last, other):
@@ -77,8 +77,8 @@ def _beside(studies):
             first = Settings.read(source, k, facet, resolution, seed, method)
             second = Settings.read(other, k, None, resolution, seed, method)
             for settings in (first, second):
-                yield from studies.clusters.run(this, studies.clusters.hold, picture, settings)
-            answer = yield from studies.clusters.run(this, studies.beside, picture, first, last, second)
+                yield from panel_service.clusters.run(this, panel_service.clusters.hold, picture, settings)
+            answer = yield from panel_service.clusters.run(this, panel_service.beside, picture, first, last, second)
             yield gr.update(value=answer, stage="")
 
         yield from watched(body, outputs=1)
@@ -86,9 +86,9 @@ def _beside(studies):
     return run
 
 
-def _curves(studies):
+def _curves(panel_service):
     def show(points):
-        return gr.update(value=studies.curves(points))
+        return gr.update(value=panel_service.curves(points))
 
     def run(picture, source, k, facet, resolution, seed, method, last):
         def body(this):
@@ -96,8 +96,8 @@ def _curves(studies):
                 return (yield None)
             settings = Settings.read(source, k, facet, resolution, seed, method)
             ks = range(LEAST_K, MOST_K + 1)
-            points = yield from studies.points(this, picture, settings, ks, show)
-            yield gr.update(value=studies.curves(points), stage="")
+            points = yield from panel_service.points(this, picture, settings, ks, show)
+            yield gr.update(value=panel_service.curves(points), stage="")
 
         yield from watched(body, outputs=1)
 

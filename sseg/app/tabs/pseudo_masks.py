@@ -14,13 +14,13 @@ from sseg.app.cluster_service import (
     RESOLUTIONS,
     START_K,
     START_RESOLUTION,
-    Clusters,
+    ClusterService,
     Settings,
 )
 from sseg.app.components import examples, image_input
 from sseg.app.components.viewer import ClusterViewer
 from sseg.app.guards.uploads import own_file
-from sseg.app.panel_service import Studies
+from sseg.app.panel_service import PanelService
 from sseg.app.running import ASK, NETWORKS, watched
 from sseg.app.service import Service
 from sseg.app.tabs import panels
@@ -43,14 +43,14 @@ class HeatMap(gr.Image):
 
 def add(service: Service, tab: gr.Tab, other_picture) -> None:
     """Build the tab inside the current Blocks; the picture chosen on another tab is taken over when this one opens."""
-    clusters = Clusters(service)
-    studies = Studies(clusters)
+    clusters = ClusterService(service)
+    panel_service = PanelService(clusters)
     shown = examples.load()
     viewer, picture, thumbs, controls = _layout(clusters, shown)
     last = gr.State({})
     question = [picture, controls.source, controls.k, controls.facet, controls.resolution, controls.seed,
                 controls.method]  # fmt: skip
-    parts = panels.add(studies, question, last, PRIVATE)
+    parts = panels.add(panel_service, question, last, PRIVATE)
     outputs = [viewer, last, controls.source, controls.facet]
     run = _runner(clusters)
 
@@ -63,7 +63,7 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
     moved = [controls.k.input, controls.seed.input, picture.input, *menus]
     runs = [gr.on(moved, fresh, [*question, last], outputs, trigger_mode="always_last", **PRIVATE)]
     then_run(thumbs.choose(_chosen(shown), None, picture, **PRIVATE))
-    then_run(controls.best.click(_best_k(studies), question, [viewer, controls.k], **PRIVATE))
+    then_run(controls.best.click(_best_k(panel_service), question, [viewer, controls.k], **PRIVATE))
     then_run(controls.dino.click(_fetch_dino(clusters), None, [viewer, controls.source, controls.dino], **PRIVATE))
     then_run(parts[0].choose(_chosen_k, None, controls.k, **PRIVATE))
 
@@ -72,7 +72,7 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
     opened = tab.select(_take_over, [other_picture, picture, taken], [picture, taken], **PRIVATE)
     runs.append(opened.then(fresh, [*question, last], outputs, **PRIVATE))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
-    _add_api(clusters, studies, picture, viewer, last, parts[-1])
+    _add_api(clusters, panel_service, picture, viewer, last, parts[-1])
 
 
 def _layout(clusters, shown):
@@ -185,12 +185,12 @@ def _chosen(shown):
     return choose
 
 
-def _best_k(studies):
+def _best_k(panel_service):
     def best(picture, source, k, facet, resolution, seed, method):
         def body(this):
             settings = Settings.read(source, k, facet, resolution, seed, method)
-            points = yield from studies.points(this, picture, settings, SILHOUETTE_K)
-            yield gr.update(stage=""), studies.curves(points)["best"] or k
+            points = yield from panel_service.points(this, picture, settings, SILHOUETTE_K)
+            yield gr.update(stage=""), panel_service.curves(points)["best"] or k
 
         yield from watched(body, outputs=2)
 
@@ -210,7 +210,7 @@ def _fetch_dino(clusters):
     return fetch
 
 
-def _add_api(clusters, studies, picture, viewer, last, against):
+def _add_api(clusters, panel_service, picture, viewer, last, against):
     """Public events, for programs; the page has its own."""
     source = gr.Textbox("auto", label="features", visible=False)
     k = gr.Number(START_K, label="k", visible=False)
@@ -253,7 +253,7 @@ def _add_api(clusters, studies, picture, viewer, last, against):
 
         def body(this):
             settings = Settings.read(features, k, facet, resolution, seed, method)
-            yield (yield from clusters.run(this, studies.truth, picture, settings, None, truth, names))
+            yield (yield from clusters.run(this, panel_service.truth, picture, settings, None, truth, names))
 
         yield from watched(body, outputs=2)
 
