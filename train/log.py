@@ -1,6 +1,7 @@
 """The log of a run: log.jsonl in its folder, one JSON object a line. Events of starts and resumes, then steps."""
 
 import json
+import sys
 from pathlib import Path
 
 NAME = "log.jsonl"
@@ -37,3 +38,11 @@ def facts(folder: Path, recipe: dict) -> dict:
     made = {name: first[name] for name in ("hardware", "processes", "commit")}
     made["versions"] = ", ".join(f"{package} {version}" for package, version in first["versions"].items()) + "."
     return made | {"samples": steps[-1]["samples"], "seed": recipe["seed"]}
+
+
+def progress(step: int, total: int, record: dict, shown: tuple[str, ...]) -> None:
+    """One line for the person who waits."""
+    left = (total - step) * record["seconds_per_step"] / 60
+    terms = "  ".join(f"{name} {record[name]:.3f}" for name in shown if name in record)
+    rate = f"{record['images_per_second']:.0f} images/s  {left:.0f} min left"
+    print(f"step {step}/{total}  {terms}  {rate}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
-"""A model as a recipe wants it: its sizes, the weights it starts from, and its optimiser."""
+"""A model as a recipe wants it: its tokenizer and sizes, the weights it starts from, kept maps, and its optimiser."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -8,8 +9,25 @@ import torch
 from sseg.checkpoint import load_model, resolve
 from sseg.errors import SSegError
 from sseg.models.config import SSegConfig
+from sseg.models.folding import fold_norms
 from sseg.models.sseg import SSegModel
+from sseg.models.text import load_tokenizer
+from train.encoder_start import start_encoder
+from train.tokenizer import make_tokenizer
 from train.word_vectors import load_words
+
+STANDARDISED = 500  # photographs whose features give mean and deviation
+
+
+def open_tokenizer(recipe: dict, out: Path, resume: bool, pairs):
+    """The run's own where it goes on, that of the weights it starts from (ids must keep their meaning), or new."""
+    if resume:
+        return load_tokenizer(out)
+    if recipe["init"]:
+        return load_tokenizer(resolve(recipe["init"]))
+    if "words" in recipe["tokenizer"]:
+        return load_words(recipe["tokenizer"]["words"])[0]
+    return make_tokenizer(recipe["tokenizer"], pairs.sample_captions(20_000))
 
 
 def model_config(recipe: dict, tokenizer) -> SSegConfig:
@@ -26,6 +44,41 @@ def model_config(recipe: dict, tokenizer) -> SSegConfig:
         known, numbers = tensors["vectors"].shape
         sizes |= {"text_known": known, "text_vector_dim": numbers, "text_neighbours": tensors["nearest"].shape[1]}
     return SSegConfig(**sizes | recipe["model"])
+
+
+def start_model(model: SSegModel, recipe: dict) -> None:
+    """Starting weights of a new run: the encoder's own past and the words' vectors, then those of `init`."""
+    if "encoder" in recipe:
+        start_encoder(model.encoder, recipe["model"]["backbone"]["backbone"], recipe["encoder"]["start"])
+    if model.config.text_tower == "words":
+        model.text_tower.load_state_dict(load_words(recipe["tokenizer"]["words"])[1], strict=False)
+    if recipe["init"]:
+        start_from(model, recipe["init"], tuple(recipe.get("init_only", [""])))
+
+
+def keep_maps(pairs, model: SSegModel, recipe: dict, fresh: bool) -> None:
+    """Maps of the frozen encoder for all pairs; of a fresh run's, mean and deviation of each feature."""
+    config = model.config
+    if recipe.get("encoder", {}).get("learn", 1.0):
+        raise SSegError("Maps are kept of a frozen encoder alone: set encoder.learn to 0, or data.name to tars.")
+    name = f"{config.backbone['backbone']}, {recipe['encoder']['start']}, {config.backbone.get('output_stride')}"
+    encoder = copy.deepcopy(model.encoder)
+    fold_norms(encoder)
+    pairs.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
+    if fresh and not recipe["init"] and config.mask_feature == "encoder":
+        maps, _ = pairs.batch(0, STANDARDISED, recipe["stages"][0])
+        mean, std = standard([one.flatten(2).transpose(1, 2).flatten(0, 1) for one in maps])
+        model.feature_mean.copy_(mean)
+        model.feature_std.copy_(std)
+
+
+def ready_to_train(model: SSegModel) -> None:
+    """What training does otherwise than use, in place."""
+    if model.device.type == "cpu":  # plain attention trains a fifth faster here than the fused kernel
+        model.set_attn_implementation("eager")
+    for name, parameter in model.named_parameters():
+        if "encoder.model.layernorm" in name:  # Swin never uses it here, several processes would wait
+            parameter.requires_grad_(False)
 
 
 def standard(levels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,32 +25,27 @@ from sseg.checkpoint import resolve
 from sseg.errors import SSegError
 from sseg.features import source
 from sseg.inference.surroundings import BACKGROUND
-from sseg.models.folding import fold_norms
 from sseg.models.sseg import SSegModel
-from sseg.models.text import load_tokenizer, tokenize
+from sseg.models.text import tokenize
 from sseg.pseudo_masks.generate import pseudo_masks
 from sseg.stopping import stoppable
-from train import log
+from train import log, model_setup
 from train.assignment import assignment_loss
 from train.checkpoints import load_state, optimizer_tensors, restore_optimizer, save_state, select
-from train.data.held_out import held_words
 from train.data.kinds import with_wider
 from train.data.phrase_extraction import common, draw, number, numbered, some, words_of
 from train.data.sources import open_pairs
 from train.distributed import finish, gather, start
-from train.encoder_start import freeze, start_encoder
+from train.encoder_start import freeze
 from train.ground import for_things, ground_loss, measure, names_surroundings, shares
 from train.losses import contrastive_loss, mask_loss, matched, phrase_loss, region_similarity
-from train.model_setup import make_optimizer, model_config, read_words, standard, start_from
 from train.provenance import commit, hardware, versions
 from train.recipe import read_arguments
-from train.schedules import check_stages, learning_rate, learns, place_in_stage, stage_at
+from train.schedules import check, learning_rate, learns, place_in_stage, stage_at
 from train.steps import run_steps
-from train.tags import REGIONS, SURE, Tagger, draw_names, tag_loss
-from train.tokenizer import make_tokenizer
-from train.word_vectors import load_words
+from train.tags import REGIONS, SURE, draw_names, tag_loss, tagger_of
 
-STANDARDISED = 500  # photographs whose features give mean and deviation
+SHOWN = ("dice", "focal", "contrastive", "phrases", "ground", "tags", "assignment", "retrieval")
 BANK, BANK_SEED = 128, 1_000_000_007  # pictures whose masks show what phrases fit on average; a batch of no step
 
 
@@ -60,96 +55,42 @@ class Run:
     def __init__(self, recipe: dict, resume: bool):
         self.recipe, self.out = recipe, Path(recipe["out"])
         self.rank, self.world, self.device = start(recipe["device"])
-        if recipe["loss"]["pooling"] == "feature_mean" and recipe["loss"]["queries"] == "matched":
-            raise SSegError("The mean of features is over all queries; with queries: matched choose mean or softmax.")
         self.stages = recipe["stages"]
         self.total = sum(stage["steps"] for stage in self.stages)
         shapes = recipe["pseudo_masks"]
         self.cell = shapes.get("cell", 4)  # pixels a side of what is clustered in a crop
-        if self.cell % 4 or any(stage.get("size", self.cell) % self.cell for stage in self.stages):
-            raise SSegError(f"pseudo_masks.cell {self.cell} must be a multiple of 4 that divides the stages' sizes.")
-        if recipe["model"].get("region_clusters") and any("shape" in learns(stage) for stage in self.stages):
-            raise SSegError("Regions that are clusters have no shape to learn: set model.region_clusters to 0.")
-        check_stages(self.stages, self.world)
+        check(recipe, self.cell, self.world)
         self.pairs = open_pairs(recipe["data"], recipe["seed"], self.device, self.stages, shapes)
         if recipe["loss"].get("assignment") and not hasattr(self.pairs, "assign"):
             raise SSegError("Regions are assigned where maps are kept: set loss.assignment to 0, or data.name to maps.")
-        self.tokenizer = self.open_tokenizer(resume)
+        self.tokenizer = model_setup.open_tokenizer(recipe, self.out, resume, self.pairs)
         self.widen = with_wider if recipe["loss"].get("wider") else lambda phrases: phrases
         distractors = recipe["loss"].get("rivals")
         self.phrases = common(self.pairs.sample_captions(20_000), widen=self.widen) if distractors else []
-        config = model_config(recipe, self.tokenizer)
+        config = model_setup.model_config(recipe, self.tokenizer)
         torch.manual_seed(recipe["seed"])
         self.model = SSegModel(config)
         if not resume:
-            self.start_model()
+            model_setup.start_model(self.model, recipe)
         learn = recipe.get("encoder", {}).get("learn", 1.0)
         if not learn:
             freeze(self.model.encoder)
         self.model.to(self.device, memory_format=torch.channels_last)
         if hasattr(self.pairs, "keep"):
-            self.keep_maps(resume)
-        if self.device.type == "cpu":  # plain attention trains a fifth faster here than the fused kernel
-            self.model.set_attn_implementation("eager")
-        for name, parameter in self.model.named_parameters():
-            if "encoder.model.layernorm" in name:  # Swin never uses it here, several processes would wait
-                parameter.requires_grad_(False)
+            model_setup.keep_maps(self.pairs, self.model, recipe, fresh=not resume)
+        model_setup.ready_to_train(self.model)
         self.towers = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.optimizer = make_optimizer(self.model, recipe["optimizer"], learn)
-        self.tagger = self.make_tagger() if recipe["loss"].get("tags") else None
+        self.optimizer = model_setup.make_optimizer(self.model, recipe["optimizer"], learn)
+        self.tagger = tagger_of(self.model, recipe) if recipe["loss"].get("tags") else None
         self.source = source(shapes["features"], shapes.get("facet"), self.device) if self.pairs.bare else None
-        self.mean = torch.tensor(config.pixel_mean, device=self.device).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(config.pixel_std, device=self.device).view(1, 3, 1, 1) * 255
+        pixels = (torch.tensor(value, device=self.device) for value in (config.pixel_mean, config.pixel_std))
+        self.mean, self.std = (value.view(1, 3, 1, 1) * 255 for value in pixels)
         self.step, self.samples, self.seconds, self.words = 0, 0, 0.0, Counter()
         if resume:
             self.restore()
         elif recipe["init"] and "init_only" not in recipe:
-            self.words.update(read_words(resolve(recipe["init"])))  # what those weights know, these go on knowing
-
-    def open_tokenizer(self, resume: bool):
-        """The run's own where it goes on, that of the weights it starts from (ids must keep their meaning), or new."""
-        if resume:
-            return load_tokenizer(self.out)
-        if self.recipe["init"]:
-            return load_tokenizer(resolve(self.recipe["init"]))
-        if "words" in self.recipe["tokenizer"]:
-            return load_words(self.recipe["tokenizer"]["words"])[0]
-        return make_tokenizer(self.recipe["tokenizer"], self.pairs.sample_captions(20_000))
-
-    def start_model(self) -> None:
-        """Starting weights of a new run: the encoder's own past and the words' vectors, then those of `init`."""
-        recipe = self.recipe
-        if "encoder" in recipe:
-            start_encoder(self.model.encoder, recipe["model"]["backbone"]["backbone"], recipe["encoder"]["start"])
-        if self.model.config.text_tower == "words":
-            self.model.text_tower.load_state_dict(load_words(recipe["tokenizer"]["words"])[1], strict=False)
-        if recipe["init"]:
-            start_from(self.model, recipe["init"], tuple(recipe.get("init_only", [""])))
-
-    def keep_maps(self, resume: bool) -> None:
-        """Maps of the frozen encoder for all pairs; of a new run's, the deviation of each feature."""
-        recipe, config = self.recipe, self.model.config
-        if recipe.get("encoder", {}).get("learn", 1.0):
-            raise SSegError("Maps are kept of a frozen encoder alone: set encoder.learn to 0, or data.name to tars.")
-        name = f"{config.backbone['backbone']}, {recipe['encoder']['start']}, {config.backbone.get('output_stride')}"
-        encoder = copy.deepcopy(self.model.encoder)
-        fold_norms(encoder)
-        self.pairs.keep(encoder.to(memory_format=torch.channels_last), name, config.pixel_mean, config.pixel_std)
-        if not resume and not recipe["init"] and config.mask_feature == "encoder":
-            maps, _ = self.pairs.batch(0, STANDARDISED, self.stages[0])
-            mean, std = standard([one.flatten(2).transpose(1, 2).flatten(0, 1) for one in maps])
-            self.model.feature_mean.copy_(mean)
-            self.model.feature_std.copy_(std)
-
-    def make_tagger(self):
-        """The encoder's own classifier (see `train.tags`)."""
-        name, start = self.recipe["model"]["backbone"]["backbone"], self.recipe["encoder"]["start"]
-        tagger = Tagger(name, start, held_words(self.recipe["data"])).to(self.device)
-        if self.model.config.mask_feature != "encoder" or self.model.encoder.channels[-1] != tagger.width:
-            raise SSegError(f"The classifier of {name} has to read its last map: for tags set mask_feature to encoder, "
-                            "and end out_indices with that map.")
-        return tagger
+            self.words.update(model_setup.read_words(resolve(recipe["init"])))  # known goes on being known
 
     def stage(self) -> dict:
         """The stage of the curriculum that the current step belongs to."""
@@ -356,18 +297,8 @@ class Run:
         self.model.load_state_dict(select(flat, "model/"))
         self.average = {name: t.to(self.device) for name, t in select(flat, "average/").items()}
         restore_optimizer(self.optimizer, select(flat, "optimizer/"))
-        self.step, self.samples = int(flat["step"]), int(flat["samples"])
-        self.seconds = float(flat["seconds"])
-        self.words = Counter(read_words(self.out))
-
-
-def progress(run: Run, record: dict) -> None:
-    """One line for the person who waits."""
-    left = (run.total - run.step) * record["seconds_per_step"] / 60
-    shown = ("dice", "focal", "contrastive", "phrases", "ground", "tags", "assignment", "retrieval")
-    terms = "  ".join(f"{name} {record[name]:.3f}" for name in shown if name in record)
-    rate = f"{record['images_per_second']:.0f} images/s  {left:.0f} min left"
-    print(f"step {run.step}/{run.total}  {terms}  {rate}", file=sys.stderr, flush=True)
+        self.step, self.samples, self.seconds = int(flat["step"]), int(flat["samples"]), float(flat["seconds"])
+        self.words = Counter(model_setup.read_words(self.out))
 
 
 def train(run: Run) -> None:
@@ -395,7 +326,7 @@ def train(run: Run) -> None:
         record |= {"seconds_per_step": elapsed / steps, "size": run.stage().get("size")}
         record["images_per_second"] = round(steps * run.stage()["batch"] / elapsed, 1)
         log.append(run.out, record)
-        progress(run, record)
+        log.progress(run.step, run.total, record, SHOWN)
         sums.clear()
         if time.monotonic() - saved > 60 * recipe["checkpoint_minutes"] or run.step == run.total:
             run.save()

@@ -47,3 +47,16 @@ def check_stages(stages: list[dict], processes: int) -> None:
         raise SSegError("Stages that learn shape come before those that learn meaning alone: change their order.")
     if processes > 1 and any(set(learns(stage)) != {"shape", "meaning"} for stage in stages):
         raise SSegError("Stages that learn shape or meaning alone run in one process: start without torchrun.")
+
+
+def check(recipe: dict, cell: int, processes: int) -> None:
+    """SSegError where parts of a recipe of pre-training contradict each other; `cell`: pixels a side of what is
+    clustered in a crop."""
+    stages = recipe["stages"]
+    if recipe["loss"]["pooling"] == "feature_mean" and recipe["loss"]["queries"] == "matched":
+        raise SSegError("The mean of features is over all queries; with queries: matched choose mean or softmax.")
+    if cell % 4 or any(stage.get("size", cell) % cell for stage in stages):
+        raise SSegError(f"pseudo_masks.cell {cell} must be a multiple of 4 that divides the stages' sizes.")
+    if recipe["model"].get("region_clusters") and any("shape" in learns(stage) for stage in stages):
+        raise SSegError("Regions that are clusters have no shape to learn: set model.region_clusters to 0.")
+    check_stages(stages, processes)

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.data.held_out import without
+from sseg.errors import SSegError
+from train.data.held_out import held_words, without
 from train.data.kinds import load_kinds
 from train.encoder_start import tensors_of
 
@@ -87,3 +88,13 @@ def tag_loss(regions: Tensor, probabilities: Tensor, names: Tensor, classes: Ten
 
 def _cross_entropy(shares: Tensor, logits: Tensor) -> Tensor:
     return -(shares * logits.log_softmax(1)).sum() / max(1, len(shares))
+
+
+def tagger_of(model, recipe: dict) -> Tagger:
+    """The classifier of a run's own encoder; SSegError where masks are not read from the map that it reads."""
+    name, start = recipe["model"]["backbone"]["backbone"], recipe["encoder"]["start"]
+    tagger = Tagger(name, start, held_words(recipe["data"])).to(model.device)
+    if model.config.mask_feature != "encoder" or model.encoder.channels[-1] != tagger.width:
+        raise SSegError(f"The classifier of {name} has to read its last map: for tags set mask_feature to encoder, "
+                        "and end out_indices with that map.")
+    return tagger
