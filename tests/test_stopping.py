@@ -76,7 +76,7 @@ def test_the_page_says_one_line_before_it_is_open(tmp_path):
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
-COMMANDS = ["average", "evaluate", "features", "grouping", "pretrain", "pseudo_masks", "publish", "report",
+COMMANDS = ["average", "cluster_distill", "distill", "evaluate", "pretrain", "pseudo_masks", "publish", "report",
             "self_train", "textons", "word_vectors"]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ WIDTH, STEPS = 0.08, 4  # of `diffused`
 
 class EncoderFeatures(FeatureSource):
     """What an EfficientNet-Lite that has seen ImageNet's class labels says of each cell, as unit vectors, their main
-    directions in each picture; then all spread among cells alike (`diffusion`).
+    directions in each picture; then all spread among cells alike (`random_walk`).
 
     Facets: "tokens", beside texture, colour and position (`TextonFeatures`), as the features `mini` are; "maps",
     beside position alone. The encoder's tensors are those of the bundled weights `photos`, which training left as they

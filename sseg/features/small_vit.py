@@ -22,7 +22,7 @@ WIDTH, STEPS = 0.08, 4  # of `diffused`: narrower than for textons
 
 class MiniFeatures(FeatureSource):
     """What the bundled ViT says of each cell, beside its texture, colour and position (`TextonFeatures`); then all
-    spread among cells alike (`diffusion`).
+    spread among cells alike (`random_walk`).
 
     The network sees the picture twice: small, where things have the size that it was trained with, and at the cells'
     full resolution. Scales and all other numbers were chosen on development pictures (docs/results.md).

@@ -18,7 +18,7 @@ from train.data.clustered import ClusteredImages
 from train.recipe import read_recipe
 
 
-def train_grouping(arguments: list[str]) -> int:
+def cluster_distill_main(arguments: list[str]) -> int:
     about = cluster_distill.__doc__
     return distill.main(arguments, kind=cluster_distill.Run, program="train.cluster_distill", about=about)
 
@@ -105,7 +105,7 @@ def test_clusters_lie_where_their_pixels_lie(recipe, emoji_font):
 
 @pytest.mark.font
 def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(recipe, tmp_path, emoji_font, capsys):
-    assert train_grouping([str(recipe)]) == 0
+    assert cluster_distill_main([str(recipe)]) == 0
     broken = tmp_path / "broken"
     run = cluster_distill.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
     run.train_step()
@@ -114,7 +114,7 @@ def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(
     del run  # as if killed here
     made = broken / "clusters/scenes-000000.safetensors"
     before = made.stat().st_mtime_ns
-    assert train_grouping([str(recipe), f"out={broken}", "--resume"]) == 0
+    assert cluster_distill_main([str(recipe), f"out={broken}", "--resume"]) == 0
     assert made.stat().st_mtime_ns == before
     whole, parts = load_file(tmp_path / "run/state.safetensors"), load_file(broken / "state.safetensors")
     for name in whole.keys() - {"seconds"}:
@@ -122,7 +122,7 @@ def test_a_resumed_run_equals_an_unbroken_one_and_makes_only_clusters_that_lack(
     MiniFeatures("cpu", tmp_path / "run")  # what it leaves loads
     (broken / "state.safetensors").unlink()
     capsys.readouterr()
-    assert train_grouping([str(recipe), f"out={broken}", "teacher.resolution=80"]) == 2
+    assert cluster_distill_main([str(recipe), f"out={broken}", "teacher.resolution=80"]) == 2
     assert capsys.readouterr().err.endswith("clusters made in another way: delete it, or change out=.\n")
 
 
@@ -140,12 +140,12 @@ def test_new_blocks_change_nothing_at_first_and_learn(recipe, tmp_path, capsys):
                 p -= 0.1 * p.grad
     for block in deeper.backbone.blocks[1:]:
         assert all(p.grad.abs().max() > 0 for name, p in block.named_parameters() if name != "qkv.bias")
-    assert train_grouping([str(recipe), "depth=0"]) == 2
+    assert cluster_distill_main([str(recipe), "depth=0"]) == 2
     assert capsys.readouterr().err.startswith("The network has 1 blocks already: change depth to 1 or more")
 
 
 def test_a_first_stage_that_is_missing_is_one_sentence(recipe, tmp_path, capsys):
-    assert train_grouping([str(recipe), f"teacher.weights={tmp_path / 'nothing'}"]) == 2
+    assert cluster_distill_main([str(recipe), f"teacher.weights={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and "run train.distill" in error, error
 
@@ -153,7 +153,7 @@ def test_a_first_stage_that_is_missing_is_one_sentence(recipe, tmp_path, capsys)
 def test_damaged_weights_are_one_sentence(recipe, tmp_path, capsys):
     weights = tmp_path / "first/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])  # as after a download that broke off
-    assert train_grouping([str(recipe)]) == 2
+    assert cluster_distill_main([str(recipe)]) == 2
     assert capsys.readouterr().err == f"The weights in {tmp_path / 'first'} are damaged: get them again.\n"
     with pytest.raises(SSegError, match="damaged: get them again"):
         MiniFeatures("cpu", tmp_path / "first")
