@@ -5,6 +5,7 @@ import warnings
 
 import gradio as gr
 from fastapi.exceptions import RequestValidationError
+from gradio.route_utils import FnIndexInferError
 from PIL import Image
 from starlette.middleware import Middleware
 
@@ -106,7 +107,11 @@ def options(host=None, port=None, allowed_hosts=()) -> dict:
     return {
         "app_kwargs": {
             "middleware": [Middleware(gate.Gate, names=names), Middleware(Room), Middleware(Bodies)],
-            "exception_handlers": {RequestValidationError: gate.refuse_malformed},
+            "exception_handlers": {
+                RequestValidationError: gate.refuse_malformed,
+                FnIndexInferError: gate.refuse_unknown,
+                KeyError: gate.refuse_unknown,
+            },
         },
         "enable_monitoring": False,
         "server_name": host,

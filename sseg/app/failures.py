@@ -9,6 +9,7 @@ from sseg.errors import SSegError
 
 log = logging.getLogger(__name__)
 
+MALFORMED = "This is no request that the page takes: /gradio_api/info says which it does."
 BUG = "This is a bug in S-Seg, not a mistake of yours; the details are in the server's log."
 
 
@@ -23,6 +24,17 @@ def sentence(error: Exception) -> str:
 def as_error(error: Exception) -> gr.Error:
     """For the queue: API clients get the sentence; the page shows it itself, so no second message pops up."""
     return gr.Error(sentence(error), visible=False, print_exception=False)
+
+
+def told(event: gr.EventData, name: str, most: int | None = None):
+    """What the page says of an event under `name`, a place in 0..most - 1 if that is given; a client may say anything.
+
+    The sentence for malformed requests if it is not there.
+    """
+    value = (event._data or {}).get(name)
+    if value is None or (most is not None and not (type(value) is int and 0 <= value < most)):
+        raise as_error(SSegError(MALFORMED))
+    return value
 
 
 def for_api(function):

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sseg.app import main
+from sseg.app import failures, main
+from sseg.app.build import build, options
 from tests.helpers.started import app as started_app
 
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
@@ -36,6 +37,33 @@ def test_a_request_of_another_shape_is_one_sentence(address, place, body, kind):
     """Found by `make fuzz`: bytes and numbers that JSON does not have were a fault of the server."""
     answer = httpx.post(address + place, content=body, headers={"Content-Type": kind})
     assert answer.status_code == 422 and answer.json()["error"].startswith("This is no request that the page takes")
+
+
+@pytest.mark.parametrize("body", [{"data": [], "fn_index": -1, "session_hash": "x"}, {"data": [], "session_hash": "x"},
+                                  {"data": [], "fn_index": 10**6, "session_hash": "x"}, {"data": []}])
+@pytest.mark.parametrize("place", ["gradio_api/call/%2e%2e", "gradio_api/queue/join", "gradio_api/run/predict"])
+def test_an_event_that_the_page_does_not_have_is_one_sentence(address, place, body):
+    """Found by `make fuzz`: a fault of the server."""
+    answer = httpx.post(address + place, json=body)
+    assert answer.status_code in (400, 422)
+    assert "detail" in answer.json() or answer.json()["error"] == failures.MALFORMED
+
+
+def test_every_event_without_its_inputs_is_one_sentence(loaded, capfd):
+    """Found by `make fuzz`: the page wrote a traceback for what a client had left out."""
+    page = build(*loaded)
+    page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
+    try:
+        for number in page.fns:
+            for data in ([], [None], ["dog"] * 20):
+                body = {"data": data, "fn_index": number, "session_hash": "x", "event_data": {"index": -99}}
+                for sent in (body, body | {"event_data": None}):
+                    answer = httpx.post(f"{page.local_url}gradio_api/run/predict", json=sent, timeout=60)
+                    said = answer.json().get("error", "")
+                    assert "\n" not in said and said != failures.BUG, (number, sent, said)
+    finally:
+        page.close()
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 @pytest.fixture

@@ -9,15 +9,16 @@ import hashlib
 import ipaddress
 import os
 import re
+import traceback
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse
 
+from sseg.app.failures import MALFORMED
 from sseg.errors import SSegError
 
 OF_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 REFUSED = "This server does not answer to that name: open it by its own, or start it with --allowed-host NAME."
-MALFORMED = "This is no request that the page takes: /gradio_api/info says which it does."
 CLOSED = {"process_recording", "deep_link"}  # of Gradio, for what this page does not have: ffmpeg, files from anybody
 NO_SUCH = "This page has nothing there: /gradio_api/info says what it has."
 FRAMED_BY = ("https://huggingface.co", "https://*.hf.space")  # pages of a Space
@@ -100,6 +101,14 @@ def script_hashes(page: bytes) -> list[str]:
 async def refuse_malformed(request, error) -> JSONResponse:
     """Answer to a request of another shape. FastAPI's own repeats the request, and ends in a fault of the server where
     that is bytes or numbers that JSON does not have."""
+    return JSONResponse({"error": MALFORMED}, 422)
+
+
+async def refuse_unknown(request, error) -> JSONResponse:
+    """Answer to a request for an event that the page does not have, which Gradio looks up without asking."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames[-1].name != "get_fn":
+        raise error
     return JSONResponse({"error": MALFORMED}, 422)
 
 

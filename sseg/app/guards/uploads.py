@@ -16,6 +16,7 @@ import gradio as gr
 from gradio import processing_utils, utils
 from gradio_client.utils import traverse
 
+from sseg.app import failures
 from sseg.app.components import examples
 from sseg.errors import SSegError
 
@@ -27,8 +28,26 @@ class Page(gr.Blocks):
     """Blocks whose events receive no file but those that `own_file` knows, and whose sessions do not grow."""
 
     async def preprocess_data(self, block_fn, inputs, *args, **kw):
-        inputs = [_checked(block, value) for block, value in zip(block_fn.inputs, inputs, strict=False)]
-        return await super().preprocess_data(block_fn, inputs, *args, **kw)
+        try:
+            if block_fn.fn is None or len(inputs) < len(block_fn.inputs):  # None: an event of the browser alone
+                raise SSegError(failures.MALFORMED)
+            inputs = [_checked(block, value) for block, value in zip(block_fn.inputs, inputs, strict=False)]
+            return await super().preprocess_data(block_fn, inputs, *args, **kw)
+        except gr.Error as error:  # of a component: a choice that it does not have
+            error.print_exception = False
+            raise
+        except SSegError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception:  # of Gradio's components, for values that no page sends
+            raise failures.as_error(SSegError(failures.MALFORMED)) from None
+
+    async def call_function(self, *args, **kw):
+        try:
+            return await super().call_function(*args, **kw)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise failures.as_error(error) from None
 
     async def postprocess_data(self, block_fn, predictions, state):
         """A change of a property makes the component anew, under the number of the old one. Gradio also files it under

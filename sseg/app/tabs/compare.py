@@ -2,6 +2,7 @@
 
 import gradio as gr
 
+from sseg.app import failures
 from sseg.app.comparison_service import ComparisonService
 from sseg.app.components import examples, image_input
 from sseg.app.components.comparison_viewer import ComparisonViewer
@@ -61,7 +62,7 @@ def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
     then_run(changed)
 
     def choose(a, event: gr.EventData):
-        one = shown[event.index]
+        one = shown[failures.told(event, "index", len(shown))]
         pair = _pair(compared, a, examples.weights_for(one, service))
         return own_file(one.path), gr.skip() if student else one.words, *pair
 

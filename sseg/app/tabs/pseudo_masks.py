@@ -175,12 +175,12 @@ def _take_over(other, own, taken):
 
 
 def _chosen_k(event: gr.EventData):
-    return event.k
+    return failures.told(event, "k")
 
 
 def _chosen(shown):
     def choose(event: gr.EventData):
-        return own_file(shown[event.index].path)
+        return own_file(shown[failures.told(event, "index", len(shown))].path)
 
     return choose
 

@@ -111,7 +111,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
         runs.append(event.then(run, question, outputs, **private))
 
     def choose(event: gr.EventData):
-        one = shown[event.index]
+        one = shown[failures.told(event, "index", len(shown))]
         return own_file(one.path), one.words, one.words, gr.update(visible=True), examples.weights_for(one, service)
 
     own = picture.input(arrive, [picture, words, example_words], [again, words, weights], show_progress="hidden",
@@ -123,7 +123,7 @@ def add(service: Service, loadable: str) -> tuple[gr.Image, gr.Radio]:
         again_runs(button.click(lambda phrases=PRESETS[name]: phrases, None, words, **private))
 
     def reword(phrases, event: gr.EventData):
-        return replace(phrases, event.old, event.new)
+        return replace(phrases, failures.told(event, "old"), failures.told(event, "new"))
 
     again_runs(viewer.reword(reword, words, words, **private))
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
