@@ -109,8 +109,7 @@ def options(host=None, port=None, allowed_hosts=()) -> dict:
             "middleware": [Middleware(gate.Gate, names=names), Middleware(Room), Middleware(Bodies)],
             "exception_handlers": {
                 RequestValidationError: gate.refuse_malformed,
-                FnIndexInferError: gate.refuse_unknown,
-                KeyError: gate.refuse_unknown,
+                FnIndexInferError: gate.refuse_malformed,
             },
         },
         "enable_monitoring": False,

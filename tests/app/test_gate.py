@@ -39,6 +39,12 @@ def test_a_request_of_another_shape_is_one_sentence(address, place, body, kind):
     assert answer.status_code == 422 and answer.json()["error"].startswith("This is no request that the page takes")
 
 
+def test_a_form_where_viewers_ask_in_json_is_one_sentence(address):
+    """Found by `make fuzz`: a fault of the server."""
+    answer = httpx.post(address + "gradio_api/component_server", files={"files": ("a.png", b"x")})
+    assert answer.status_code == 422 and answer.json()["error"] == failures.MALFORMED
+
+
 @pytest.mark.parametrize("body", [{"data": [], "fn_index": -1, "session_hash": "x"}, {"data": [], "session_hash": "x"},
                                   {"data": [], "fn_index": 10**6, "session_hash": "x"}, {"data": []}])
 @pytest.mark.parametrize("place", ["gradio_api/call/%2e%2e", "gradio_api/queue/join", "gradio_api/run/predict"])

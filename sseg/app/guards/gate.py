@@ -9,7 +9,6 @@ import hashlib
 import ipaddress
 import os
 import re
-import traceback
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -20,6 +19,7 @@ from sseg.errors import SSegError
 OF_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 REFUSED = "This server does not answer to that name: open it by its own, or start it with --allowed-host NAME."
 CLOSED = {"process_recording", "deep_link"}  # of Gradio, for what this page does not have: ffmpeg, files from anybody
+QUESTIONS = "component_server"  # where the viewers' scripts ask, in JSON
 NO_SUCH = "This page has nothing there: /gradio_api/info says what it has."
 FRAMED_BY = ("https://huggingface.co", "https://*.hf.space")  # pages of a Space
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?)(?::\d*)?", re.ASCII)
@@ -104,14 +104,6 @@ async def refuse_malformed(request, error) -> JSONResponse:
     return JSONResponse({"error": MALFORMED}, 422)
 
 
-async def refuse_unknown(request, error) -> JSONResponse:
-    """Answer to a request for an event that the page does not have, which Gradio looks up without asking."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if frames[-1].name != "get_fn":
-        raise error
-    return JSONResponse({"error": MALFORMED}, 422)
-
-
 class Gate:
     """ASGI middleware: refuses foreign names, and adds the headers to every answer."""
 
@@ -127,8 +119,10 @@ class Gate:
         answer = _Answer(send, self.framed_by, is_page=scope["path"] == "/")
         if not self.knows(scope):
             await PlainTextResponse(REFUSED, 403)(scope, receive, answer.send)
-        elif scope["path"].rstrip("/").rpartition("/")[2] in CLOSED:
+        elif (last := scope["path"].rstrip("/").rpartition("/")[2]) in CLOSED:
             await PlainTextResponse(NO_SUCH, 404)(scope, receive, answer.send)
+        elif last == QUESTIONS and Headers(scope=scope).get("content-type", "").strip().lower().startswith("multipart"):
+            await JSONResponse({"error": MALFORMED}, 422)(scope, receive, answer.send)  # Gradio expects its own
         else:
             await self.app(scope, receive, answer.send)
 

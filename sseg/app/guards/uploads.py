@@ -14,6 +14,7 @@ import stat
 
 import gradio as gr
 from gradio import processing_utils, utils
+from gradio.route_utils import FnIndexInferError
 from gradio_client.utils import traverse
 
 from sseg.app import failures
@@ -24,8 +25,20 @@ REFUSED = "This file was not given to this page, or it has been cleared away sin
 _META = {"_type": "gradio.FileData"}
 
 
+class Events(dict):
+    """The events of a page by number; one that it does not have is the fault of the request."""
+
+    def __missing__(self, number):
+        raise FnIndexInferError(f"This page has no event {number}.")
+
+
 class Page(gr.Blocks):
     """Blocks whose events receive no file but those that `own_file` knows, and whose sessions do not grow."""
+
+    def __exit__(self, *args):
+        super().__exit__(*args)
+        if not self.parent:
+            self.default_config.fns = Events(self.default_config.fns)
 
     async def preprocess_data(self, block_fn, inputs, *args, **kw):
         try:
