@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from sseg.images import levels
 
-PIXELS = 500_000  # of a band, about
+PIXELS = 300_000  # of a band, about
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,

@@ -20,7 +20,7 @@ DECODED = 241_000_000  # bytes: an RGB picture of 60 megapixels, as cameras make
 MOST_SIDE = 100_000  # pixels: longer lines would not fit into the memory for a strip
 MOST_SCANS = 100  # of a JPEG, each a pass over all of its memory; programs write up to ten or so
 _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # bytes in Pillow's memory; of other modes 4
-_WHOLE = {"WEBP": 13, "AVIF": 14}  # bytes a pixel of decoders that hold copies of their own, measured
+_WHOLE = {"WEBP": 20, "AVIF": 14}  # bytes a pixel of decoders that hold copies of their own, measured
 _SLOW = ("ppm", "ppm_plain")  # decoders that take a loop of Python for each pixel
 
 # What Pillow warns of while it reads (damaged EXIF, bombs) is said in a sentence, or is no matter. A filter for the

@@ -45,6 +45,13 @@ def test_a_form_where_viewers_ask_in_json_is_one_sentence(address):
     assert answer.status_code == 422 and answer.json()["error"] == failures.MALFORMED
 
 
+def test_a_stream_of_an_unknown_session_ends_and_is_no_fault_of_the_server(address, caplog):
+    """Found by `make fuzz`: the log filled with tracebacks."""
+    answer = httpx.get(address + "gradio_api/queue/data?session_hash=unknown")
+    assert answer.status_code == 200 and '"session_not_found":true' in answer.text
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 @pytest.mark.parametrize("body", [{"data": [], "fn_index": -1, "session_hash": "x"}, {"data": [], "session_hash": "x"},
                                   {"data": [], "fn_index": 10**6, "session_hash": "x"}, {"data": []}])
 @pytest.mark.parametrize("place", ["gradio_api/call/%2e%2e", "gradio_api/queue/join", "gradio_api/run/predict"])

@@ -11,6 +11,7 @@ import os
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from sseg.app.failures import MALFORMED
@@ -124,7 +125,15 @@ class Gate:
         elif last == QUESTIONS and Headers(scope=scope).get("content-type", "").strip().lower().startswith("multipart"):
             await JSONResponse({"error": MALFORMED}, 422)(scope, receive, answer.send)  # Gradio expects its own
         else:
+            await self._pass_on(scope, receive, answer)
+
+    async def _pass_on(self, scope, receive, answer):
+        try:
             await self.app(scope, receive, answer.send)
+        except RuntimeError as error:
+            if not (answer.start and isinstance(error.__cause__, HTTPException)):
+                raise
+            await answer.send({"type": "http.response.body"})  # a stream of a session that is not known has said so
 
     def knows(self, scope) -> bool:
         """The Host is one of our names, or the address at which the request came in: no foreign name can be that."""
