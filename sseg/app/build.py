@@ -9,7 +9,7 @@ from gradio.route_utils import FnIndexInferError
 from PIL import Image
 from starlette.middleware import Middleware
 
-from sseg.app import theme
+from sseg.app import memory, theme
 from sseg.app import weights as live_weights
 from sseg.app.components import cards
 from sseg.app.guards import gate
@@ -73,6 +73,7 @@ class Card(gr.HTML):
 def build(segmenter, weights) -> gr.Blocks:
     """The app as Gradio Blocks, for what `weights.load` returns; start it with `launch(**options())`."""
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # big pictures are scaled down
+    memory.map_large_buffers()
     service = Service(segmenter, weights.name)
     with Page(title=TITLE, delete_cache=(3600, KEPT_SECONDS), analytics_enabled=False) as page:
         status = StatusLine(live_weights.status(segmenter, weights))

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+MAPPED = 512 << 10  # bytes from which a buffer is mapped by itself, and goes back to the system when it is freed
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 EVERY = 5.0  # seconds between two times: each takes some milliseconds
 _lock, _last = threading.Lock(), -EVERY
 
@@ -23,13 +25,23 @@ def give_back(every: float = EVERY) -> None:
     _trim(0)
 
 
-def _glibc_trim():
+def map_large_buffers() -> None:
+    """Keep large buffers out of the heap, which they would leave in pieces: glibc puts them there once some were freed,
+    unless it is told from which size on it may not."""
+    if _libc is not None:
+        _libc.mallopt(_M_MMAP_THRESHOLD, MAPPED)
+
+
+def _glibc():
+    """The C library, if it is glibc."""
     if sys.platform != "linux":
         return None
     try:
-        return ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):  # another C library
+        library = ctypes.CDLL(None)
+        return library if library.malloc_trim and library.mallopt else None
+    except (AttributeError, OSError):
         return None
 
 
-_trim = _glibc_trim()
+_libc = _glibc()
+_trim = _libc and _libc.malloc_trim
