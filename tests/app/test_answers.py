@@ -43,7 +43,7 @@ def test_a_file_is_whole_while_the_same_answer_is_written_again(writer, tmp_path
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for _ in range(20):
+        for _ in range(6):
             assert writer(str(tmp_path)) == str(path)
     finally:
         stop.set()

@@ -68,12 +68,11 @@ def test_every_event_without_its_inputs_is_one_sentence(loaded, capfd):
     page.launch(prevent_thread_lock=True, quiet=True, **options("127.0.0.1", None))
     try:
         for number in page.fns:
-            for data in ([], [None], ["dog"] * 20):
-                body = {"data": data, "fn_index": number, "session_hash": "x", "event_data": {"index": -99}}
-                for sent in (body, body | {"event_data": None}):
-                    answer = httpx.post(f"{page.local_url}gradio_api/run/predict", json=sent, timeout=60)
-                    said = answer.json().get("error", "")
-                    assert "\n" not in said and said != failures.BUG, (number, sent, said)
+            for data, told in (([], {"index": -99}), (["dog"] * 20, None)):
+                sent = {"data": data, "fn_index": number, "session_hash": "x", "event_data": told}
+                answer = httpx.post(f"{page.local_url}gradio_api/run/predict", json=sent, timeout=60)
+                said = answer.json().get("error", "")
+                assert "\n" not in said and said != failures.BUG, (number, sent, said)
     finally:
         page.close()
     assert "Traceback" not in "".join(capfd.readouterr())
