@@ -4,31 +4,50 @@
     result = sseg.load("photos")("photo.jpg", ["dog", "grass"])
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from sseg import _torchvision
 
-_torchvision.ensure()  # before anything imports transformers' vision models or timm
-
-from importlib import import_module  # noqa: E402
+if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` imports what is asked for
+    from sseg.comparison import Comparison
+    from sseg.errors import SSegError
+    from sseg.fixed_vocabulary import SelfTrainedSegmenter
+    from sseg.loading import load
+    from sseg.pseudo_masks.masker import PseudoMasker
+    from sseg.segmentation import Segmentation
+    from sseg.segmenter import Segmenter
 
 __version__ = "0.1.0"
+__all__ = [
+    "Comparison",
+    "PseudoMasker",
+    "SSegError",
+    "Segmentation",
+    "Segmenter",
+    "SelfTrainedSegmenter",
+    "__version__",
+    "load",
+]
 
-_PUBLIC = {  # name -> module: imported when first asked for, so that `import sseg` stays light
-    "load": "sseg.loading",
-    "Segmenter": "sseg.segmenter",
-    "Segmentation": "sseg.segmentation",
-    "SelfTrainedSegmenter": "sseg.fixed_vocabulary",
+_torchvision.mend_when_imported()  # by whoever is first: transformers' vision models, timm, or a program of its own
+
+_MODULES = {  # name -> where it is: imported when first asked for, since torch and transformers take seconds
     "Comparison": "sseg.comparison",
     "PseudoMasker": "sseg.pseudo_masks.masker",
     "SSegError": "sseg.errors",
+    "Segmentation": "sseg.segmentation",
+    "Segmenter": "sseg.segmenter",
+    "SelfTrainedSegmenter": "sseg.fixed_vocabulary",
+    "load": "sseg.loading",
 }
-__all__ = [*_PUBLIC, "__version__"]
 
 
-def __getattr__(name):
-    if name not in _PUBLIC:
+def __getattr__(name: str):
+    if name not in _MODULES:
         raise AttributeError(f"module 'sseg' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 SHIPPED = ("sseg", "assets")
 LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi")  # made by Python and by gradio when modules are imported
+HEAVY = ("torch", "torchvision", "transformers", "timm", "gradio", "matplotlib", "scipy", "numpy", "train")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,14 @@ def project_dependencies():
 
 
 def test_public_names():
+    from sseg import (  # noqa: F401  as people write it
+        Comparison,
+        PseudoMasker,
+        SelfTrainedSegmenter,
+        images,
+    )
+
+    assert set(sseg.__all__) == set(dir(sseg)) and all(hasattr(sseg, name) for name in sseg.__all__)
     assert issubclass(sseg.SSegError, Exception)
     assert callable(sseg.load) and {"Segmenter", "Segmentation", "load"} <= set(dir(sseg))
     assert (sseg.Segmenter.__module__, sseg.Segmentation.__module__) == ("sseg.segmenter", "sseg.segmentation")
@@ -60,9 +69,29 @@ def test_public_names():
         sseg.lode  # noqa: B018
 
 
+def heavy_after(code, run_python):
+    """Those of the slow libraries that a fresh interpreter has imported after running the code."""
+    return run_python(f"import sys\n{code}\nprint(sorted(set({HEAVY}) & set(sys.modules)))").splitlines()[-1]
+
+
 def test_import_is_light(run_python):
-    heavy = ("transformers", "timm", "gradio", "matplotlib", "scipy", "train")
-    assert run_python(f"import sys, sseg; print([m for m in {heavy} if m in sys.modules])").strip() == "[]"
+    assert heavy_after("import sseg", run_python) == "[]"
+    assert heavy_after("from sseg import SSegError, errors", run_python) == "[]"
+
+
+COMMANDS = ("segment", "pseudo-masks", "compare", "info", "app")
+
+
+@pytest.mark.parametrize("arguments", ["--help", *(f"{name} --help" for name in COMMANDS), "no-such-command"])
+def test_the_command_line_is_light_until_it_runs_a_command(arguments, run_python):
+    code = (
+        "from sseg.__main__ import main\n"
+        "try:\n"
+        f"    main({arguments.split()})\n"
+        "except SystemExit as end:\n"
+        f"    assert end.code == {2 if arguments == 'no-such-command' else 0}"
+    )
+    assert heavy_after(code, run_python) == "[]"
 
 
 def test_loading_weights_needs_no_app_and_no_training_code(run_python, tiny_weights):

@@ -40,7 +40,7 @@ def imports(module):
     """Full names of all that a module imports, also inside functions; our own names are cut to existing modules."""
     path, found = FILES[module], set()
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in executed(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -51,6 +51,14 @@ def imports(module):
         elif is_import_module(node):
             found.add(node.args[0].value)
     return found
+
+
+def executed(tree):
+    """The nodes of a syntax tree that can run: all but those under `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
+            yield node
+            yield from executed(node)
 
 
 def is_import_module(node):
@@ -109,6 +117,13 @@ def test_the_check_sees_a_forbidden_import(tmp_path, monkeypatch):
     monkeypatch.setitem(FILES, "train.spy", spy)
     monkeypatch.setitem(FILES, "train.middle", middle)
     assert chain_to_truth("train.middle", set())[:2] == ["train.middle", "train.spy"]
+
+
+def test_the_check_passes_over_imports_for_types_alone(tmp_path, monkeypatch):
+    code = "if TYPE_CHECKING:\n    import sseg.truth\nif DEBUGGING:\n    import sseg.paths\n"
+    (tmp_path / "typed.py").write_text(code)
+    monkeypatch.setitem(FILES, "train.typed", tmp_path / "typed.py")
+    assert imports("train.typed") == {"sseg.paths"}
 
 
 def test_no_import_cycles():

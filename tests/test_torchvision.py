@@ -3,12 +3,12 @@
 Where the remedy has something to declare it runs in a fresh interpreter, since torch cannot forget a declaration.
 """
 
+import importlib
 import sys
 
 import pytest
 
 from sseg import _torchvision
-from tests.conftest import ROOT
 
 # Its import needs operators that torch has not got, exactly as a CUDA build beside a CPU torch does.
 MISFIT = """
@@ -17,79 +17,75 @@ import torch
 def nms(dets, scores, iou_threshold): ...
 @torch.library.register_fake("torchvision::qnms")
 def qnms(dets, scores, iou_threshold): ...
-class extension:
-    _has_ops = staticmethod(lambda: False)
-"""
-GOOD = """
-class extension:
-    _has_ops = staticmethod(lambda: True)
 """
 
 
 @pytest.fixture
 def instead(tmp_path, monkeypatch):
-    """Put another torchvision in the place of the installed one, for this test."""
+    """Put another torchvision in the place of the installed one, for this test; returns what imports it."""
 
     def replace(code):
         (tmp_path / "torchvision.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             monkeypatch.delitem(sys.modules, name)
+        return lambda: importlib.import_module("torchvision")
 
     yield replace
     sys.modules.pop("torchvision", None)  # the stand-in; monkeypatch then puts the real one back
 
 
-def test_vision_libraries_work_after_import_sseg(run_python):
+@pytest.mark.parametrize("first", ["timm", "sseg.models.sseg"])
+def test_vision_libraries_work_after_import_sseg_whichever_comes_first(first, run_python):
     out = run_python(
-        "import sys, sseg, torch, torchvision, timm\n"
+        f"import sseg\nimport {first}\nimport sys, torch, torchvision, timm\n"
         "from transformers import MaskFormerModel\n"
         "from torchvision.transforms import v2\n"
         "print(v2.functional.resize(torch.zeros(3, 8, 8), [4, 6]).shape)\n"
         "net = timm.create_model('vit_tiny_patch16_224', num_classes=0).eval()\n"
         "print(net(torch.zeros(1, 3, 224, 224)).shape)\n"
         "declared = len(sseg._torchvision._libraries)\n"
-        "print(sseg._torchvision.ensure() in ('native', 'schema'), sys.modules['torchvision'] is torchvision)\n"
-        "print(declared == len(sseg._torchvision._libraries))"
+        "print(declared == (not torchvision.extension._has_ops()), sys.modules['torchvision'] is torchvision)"
     )
-    assert out.splitlines() == ["torch.Size([3, 4, 6])", "torch.Size([1, 192])", "True True", "True"]
+    assert out.splitlines() == ["torch.Size([3, 4, 6])", "torch.Size([1, 192])", "True True"]
 
 
 def test_declares_the_operators_that_the_import_asks_for(run_python, tmp_path):
     (tmp_path / "torchvision.py").write_text(MISFIT)
     out = run_python(
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "import importlib.util, torch\n"
-        f"spec = importlib.util.spec_from_file_location('remedy', {str(ROOT / 'sseg' / '_torchvision.py')!r})\n"
-        "remedy = importlib.util.module_from_spec(spec); spec.loader.exec_module(remedy)\n"
-        "print(remedy.ensure(), remedy.ensure(), len(remedy._libraries))\n"
+        "import sys, sseg\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "print('torch' in sys.modules)\n"
+        "import torchvision, torch\n"
+        "print(torchvision.__file__, len(sseg._torchvision._libraries))\n"
         "print(torch.ops.torchvision.nms.default, torch.ops.torchvision.qnms.default)"
     )
-    assert out.splitlines() == ["schema schema 1", "torchvision.nms.default torchvision.qnms.default"]
+    file = str(tmp_path / "torchvision.py")
+    assert out.splitlines() == ["False", f"{file} 1", "torchvision.nms.default torchvision.qnms.default"]
 
 
 def test_leaves_a_good_torchvision_alone(instead):
-    instead(GOOD)
     declared = len(_torchvision._libraries)
-    assert _torchvision.ensure() == _torchvision.ensure() == "native"
+    assert instead("good = True")().good
     assert len(_torchvision._libraries) == declared
 
 
 def test_other_import_errors_are_not_hidden(instead):
-    instead("raise RuntimeError('disk on fire')")
     with pytest.raises(RuntimeError, match="disk on fire"):
-        _torchvision.ensure()
-    instead("import a_package_that_torchvision_needs")
+        instead("raise RuntimeError('disk on fire')")()
     with pytest.raises(ModuleNotFoundError, match="a_package_that"):
-        _torchvision.ensure()
+        instead("import a_package_that_torchvision_needs")()
 
 
-def test_does_without_torchvision(instead, monkeypatch):
-    class Absent:
-        def find_spec(self, name, path=None, target=None):
-            if name == "torchvision":
-                raise ModuleNotFoundError("No module named 'torchvision'", name=name)
+def test_waits_once_however_often_it_is_told_to():
+    before = list(sys.meta_path)
+    _torchvision.mend_when_imported()
+    assert sys.meta_path == before
 
-    instead("")
-    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
-    assert _torchvision.ensure() is None
+
+def test_a_torchvision_that_is_not_there_stays_missing(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(ModuleNotFoundError, match="No module named 'torchvision'"):
+        importlib.import_module("torchvision")
