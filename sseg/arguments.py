@@ -3,7 +3,7 @@
 import numbers
 
 from sseg.cost import DISTANCES
-from sseg.errors import SSegError, shown
+from sseg.errors import SSegValueError, shown
 
 BACKGROUND = 0.15  # threshold of weights that name none of their own; chosen by a sweep (docs/results.md)
 
@@ -17,7 +17,7 @@ def whole(value, what: str, low: int, high: int, of: str = "") -> int:
         fits = False
     if not fits:
         limit = f"{high} ({of})" if of else high
-        raise SSegError(f"{what} must be a whole number from {low} to {limit}, not {shown(value, 40)}.")
+        raise SSegValueError(f"{what} must be a whole number from {low} to {limit}, not {shown(value, 40)}.")
     return number
 
 
@@ -38,14 +38,14 @@ def share(value, what: str) -> float:
     """A number from 0 to 1, or one sentence; texts and NaN are none."""
     fits = isinstance(value, numbers.Real) and 0 <= value <= 1
     if not fits:
-        raise SSegError(f"{what} must lie between 0 and 1, not at {shown(value, 40)}.")
+        raise SSegValueError(f"{what} must lie between 0 and 1, not at {shown(value, 40)}.")
     return float(value)
 
 
 def of_type(value, wanted: type | tuple[type, ...], what: str) -> None:
     """One sentence for a value of another type: "{what}, not a list.\""""
     if not isinstance(value, wanted):
-        raise SSegError(f"{what}, not {type(value).__name__}.")
+        raise SSegValueError(f"{what}, not {type(value).__name__}.")
 
 
 def check_background(threshold: float) -> float:

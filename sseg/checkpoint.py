@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from sseg import hub
 from sseg.arguments import of_type
-from sseg.errors import SSegError, shown
+from sseg.errors import SSegError, SSegValueError, shown
 from sseg.models import config_rules
 from sseg.models.config import SSegConfig
 from sseg.models.sseg import SSegModel
@@ -63,12 +63,14 @@ def resolve(name: str | Path) -> Path:
     if name and os.path.isdir(path):
         return Path(path)
     if os.path.isfile(path):
-        raise SSegError(f'"{shown(name)}" is a file: weights are given by their folder, "{shown(Path(path).parent)}".')
+        raise SSegValueError(
+            f'"{shown(name)}" is a file: weights are given by their folder, "{shown(Path(path).parent)}".'
+        )
     match = _HUB_ID.fullmatch(name)
     if match and not name.startswith("."):
         return download(match["repo"], match["revision"])
     choices = ", ".join(f'"{choice}"' for choice in found) or "none are bundled here"
-    raise SSegError(
+    raise SSegValueError(
         f'There are no weights "{shown(name)}": name bundled ones ({choices}), a folder, or owner/name on the Hub.'
     )
 

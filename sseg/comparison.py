@@ -8,7 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from sseg import images, phrases
 from sseg.arguments import of_type
-from sseg.errors import SSegError
+from sseg.errors import SSegValueError
 from sseg.metrics import StreamingIoU
 from sseg.segmentation import Segmentation
 from sseg.truth import read_ids_at
@@ -161,7 +161,7 @@ def compare(a, b, truth=None, full_size=None) -> Comparison:
     for one in (a, b):
         of_type(one, Segmentation, "Answers of segmenters are compared")
     if tuple(a.size) != tuple(b.size):
-        raise SSegError("Only answers about one picture can be compared: these pictures differ in size.")
+        raise SSegValueError("Only answers about one picture can be compared: these pictures differ in size.")
     categories = list(a.phrases)
     places = {phrases.key(text): place for place, text in enumerate(categories)}
     for text in b.phrases:
@@ -178,6 +178,8 @@ def _truth(source, size, full_size, categories) -> np.ndarray | None:
     ids = read_ids_at(source, size, full_size, "The true mask")
     known = ids[ids != NO_TRUTH]
     if known.size and known.max() > len(categories):
-        raise SSegError(f"The true mask holds the id {known.max()}, but there are {len(categories)} categories: 0 is "
-                        "background, 1 the first category, 255 not counted.")
+        raise SSegValueError(
+            f"The true mask holds the id {known.max()}, but there are {len(categories)} categories: 0 is "
+            "background, 1 the first category, 255 not counted."
+        )
     return np.where(ids == NO_TRUTH, IGNORED, ids - 1).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The one exception that is meant for people."""
+"""The exceptions that are meant for people: SSegError, and SSegValueError for what a caller passed."""
 
 import unicodedata
 
@@ -15,6 +15,13 @@ class SSegError(Exception):
 
     def __init__(self, sentence: str = ""):
         super().__init__("".join("\ufffd" if _unseen(c) else c for c in sentence))
+
+
+class SSegValueError(SSegError, ValueError):
+    """The sentence is about a value that was passed and makes no sense: other programs expect a ValueError there.
+
+    Missing and damaged files, networks and full disks are plain SSegErrors.
+    """
 
 
 def _unseen(character: str) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 from sseg import images, inference
 from sseg.arguments import check_background, of_type, whole
 from sseg.cost import check_seen
-from sseg.errors import SSegError
+from sseg.errors import SSegValueError
 from sseg.models.student import SelfTrainedModel
 from sseg.phrases import PhraseClass, key, parse
 from sseg.pseudo_masks.edges import colours, soft_follow
@@ -67,7 +67,9 @@ class SelfTrainedSegmenter:
             long_side: longer side for the model instead of the weights' own, 64 to 4096.
         """
         if sliding:
-            raise SSegError("S-Seg+ does not look through sliding windows: leave that out, or take S-Seg's weights.")
+            raise SSegValueError(
+                "S-Seg+ does not look through sliding windows: leave that out, or take S-Seg's weights."
+            )
         if long_side is not None:
             long_side = whole(long_side, "The long side", 64, 4096)
         rgb, config, side = images.read(image), self.model.config, long_side or self.long_side
@@ -99,7 +101,7 @@ class SelfTrainedSegmenter:
         """
         of_type(encoded, EncodedCategories, "What is asked about is what encode(picture) gave")
         if len(encoded.probabilities) != len(self.categories):
-            raise SSegError("The picture was encoded by other weights: encode it with these.")
+            raise SSegValueError("The picture was encoded by other weights: encode it with these.")
         background = check_background(self.background if background is None else background)
         asked = self._classes if phrases is None else parse(phrases)
         places = [self.place(one) for one in asked]
@@ -121,8 +123,8 @@ class SelfTrainedSegmenter:
             if words & set(map(key, own.synonyms)):
                 return place
         some = ", ".join(one.synonyms[0] for one in self._classes[:5])
-        raise SSegError(f'"{asked.text}" is none of the {len(self.categories)} categories that these weights know '
-                        f"({some} ...): ask for those, or take S-Seg for free text.")
+        raise SSegValueError(f'"{asked.text}" is none of the {len(self.categories)} categories that these weights know '
+                             f"({some} ...): ask for those, or take S-Seg for free text.")
 
     def _best_at(self, encoded: EncodedCategories, x: int, y: int, n: int) -> list[dict]:
         values, order = inference.at_pixel(encoded.probabilities, x, y, encoded.size).sort(descending=True)

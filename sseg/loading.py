@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sseg import checkpoint, devices
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 from sseg.fixed_vocabulary import SelfTrainedSegmenter
 from sseg.models.folding import fold_norms
 from sseg.models.student import SelfTrainedModel
@@ -21,13 +21,14 @@ def load(name=None, device="auto", combine: str | None = None, prompt: str | Non
         combine, prompt: instead of the weights' own; see `SSegConfig`. S-Seg+ has neither.
 
     Raises:
-        SSegError: no such weights, or damaged ones.
+        SSegError: weights that are damaged, or that the Hub does not give.
+        SSegValueError: no such weights or device, a way of combining that there is not, a prompt without {}.
     """
     name = checkpoint.default() if name is None else name
     if combine is not None and not (isinstance(combine, str) and combine in ("soft", "hard")):
-        raise SSegError(f'Masks combine "soft" or "hard", not {combine!r:.40}.')
+        raise SSegValueError(f'Masks combine "soft" or "hard", not {combine!r:.40}.')
     if prompt is not None and not (isinstance(prompt, str) and "{}" in prompt):
-        raise SSegError('A prompt is a text with {} where the phrase goes, such as "a photo of a {}".')
+        raise SSegValueError('A prompt is a text with {} where the phrase goes, such as "a photo of a {}".')
     device = devices.pick(device)
     folder = checkpoint.resolve(name)
     if checkpoint.kind_of(folder) == checkpoint.PLUS:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from sseg.arguments import whole
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 
 _MATRIX = 512  # most classes whose pairs are counted in one matrix
 
@@ -31,13 +31,13 @@ class StreamingIoU:
         """
         pred, true = np.asarray(pred_labels), np.asarray(true_labels)
         if pred.shape != true.shape:
-            raise SSegError(f"Predicted labels {pred.shape} and true labels {true.shape} differ in size.")
+            raise SSegValueError(f"Predicted labels {pred.shape} and true labels {true.shape} differ in size.")
         counted = true != ignore
         pred, true = pred[counted], true[counted]
         self.ignored += counted.size - true.size
         if true.size and (true.min() < 0 or true.max() >= self.num_classes):
-            raise SSegError(f"True labels run from {true.min()} to {true.max()}, but there are only "
-                            f"{self.num_classes} classes: give the id to ignore, or all class names.")
+            raise SSegValueError(f"True labels run from {true.min()} to {true.max()}, but there are only "
+                                 f"{self.num_classes} classes: give the id to ignore, or all class names.")
         if pred.size and (pred.min() < 0 or pred.max() >= self.num_classes):
             pred = np.where((pred < 0) | (pred >= self.num_classes), self.num_classes, pred)
         if self.num_classes <= _MATRIX:
@@ -131,7 +131,7 @@ class BoundaryIoU(StreamingIoU):
         """Count one picture: two integer maps (H, W); where the truth is `ignore`, neither has a class."""
         pred, true = np.asarray(pred_labels), np.asarray(true_labels)
         if pred.shape != true.shape:
-            raise SSegError(f"Predicted labels {pred.shape} and true labels {true.shape} differ in size.")
+            raise SSegValueError(f"Predicted labels {pred.shape} and true labels {true.shape} differ in size.")
         distance = max(1, round(self.width * float(np.hypot(*true.shape))))
         pred = np.where(true == ignore, ignore, pred)
         near_pred, near_true = near_outline(pred, distance), near_outline(true, distance)
@@ -162,7 +162,7 @@ def oracle_labels(clusters, truth, ignore=255):
     """
     clusters, truth = np.asarray(clusters), np.asarray(truth)
     if clusters.shape != truth.shape:
-        raise SSegError(f"Clusters {clusters.shape} and true labels {truth.shape} differ in size.")
+        raise SSegValueError(f"Clusters {clusters.shape} and true labels {truth.shape} differ in size.")
     classes, local = np.unique(truth, return_inverse=True)
     votes = np.bincount(clusters.ravel() * len(classes) + local.ravel(),
                         minlength=(int(clusters.max()) + 1) * len(classes)).reshape(-1, len(classes))

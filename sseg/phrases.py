@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 
 MAX_CLASSES = 200
 MAX_TEXTS = 400  # synonyms of all classes together
@@ -64,12 +64,12 @@ def parse(phrases: str | Iterable[str]) -> list[PhraseClass]:
     for parsed in filter(None, map(_parse_class, _entries(phrases))):
         classes.setdefault(key(parsed.text), parsed)
     if not classes:
-        raise SSegError('There are no words to look for: type some, such as "dog, grass, sky".')
+        raise SSegValueError('There are no words to look for: type some, such as "dog, grass, sky".')
     if len(classes) > MAX_CLASSES:
-        raise SSegError(f"{len(classes)} phrases are too many at once: ask for at most {MAX_CLASSES}.")
+        raise SSegValueError(f"{len(classes)} phrases are too many at once: ask for at most {MAX_CLASSES}.")
     count = sum(len(one.synonyms) for one in classes.values())
     if count > MAX_TEXTS:
-        raise SSegError(f"{count} synonyms are too many at once: give at most {MAX_TEXTS} in all.")
+        raise SSegValueError(f"{count} synonyms are too many at once: give at most {MAX_TEXTS} in all.")
     return list(classes.values())
 
 
@@ -104,32 +104,36 @@ def key(text: str) -> str:
 def _entries(phrases) -> list:
     if isinstance(phrases, str):
         if len(phrases) > MAX_CHARACTERS:
-            raise SSegError(f"{len(phrases):,} characters are too many at once: type at most {MAX_CHARACTERS:,}.")
+            raise SSegValueError(f"{len(phrases):,} characters are too many at once: type at most {MAX_CHARACTERS:,}.")
         phrases = _SEPARATOR.split(phrases.translate(_GONE))[::2]
     if phrases is None:
         return []
     if isinstance(phrases, (bytes, bytearray)) or not isinstance(phrases, Iterable):
-        raise SSegError(f"Phrases are a text or a list of texts, not {type(phrases).__name__}: quote the words.")
+        raise SSegValueError(f"Phrases are a text or a list of texts, not {type(phrases).__name__}: quote the words.")
     try:
         entries = list(islice(phrases, MAX_ENTRIES + 1))
     except SSegError:
         raise
     except Exception as error:  # a generator of somebody's own
-        raise SSegError(f"The list of phrases broke off ({type(error).__name__}): give a list of texts.") from error
+        raise SSegValueError(
+            f"The list of phrases broke off ({type(error).__name__}): give a list of texts."
+        ) from error
     if len(entries) > MAX_ENTRIES:
-        raise SSegError(f"More than {MAX_ENTRIES:,} phrases are too many at once: ask for at most {MAX_CLASSES}.")
+        raise SSegValueError(f"More than {MAX_ENTRIES:,} phrases are too many at once: ask for at most {MAX_CLASSES}.")
     return entries
 
 
 def _parse_class(part) -> PhraseClass | None:
     if not isinstance(part, str):
-        raise SSegError(f"A phrase is a text, not {type(part).__name__}: put the words in quotes.")
+        raise SSegValueError(f"A phrase is a text, not {type(part).__name__}: put the words in quotes.")
     text = part.translate(_GONE).strip()
     if len(text) <= 10 * MAX_LENGTH:  # what is longer is not worth a look at each character
         start, end = _core(text)
         text = clean(text[start:end])
     if len(text) > MAX_LENGTH:
-        raise SSegError(f'The phrase "{clean(text[:20])}…" has {len(text):,} characters: use at most {MAX_LENGTH}.')
+        raise SSegValueError(
+            f'The phrase "{clean(text[:20])}…" has {len(text):,} characters: use at most {MAX_LENGTH}.'
+        )
     synonyms: dict[str, str] = {}
     for synonym in synonyms_of(text):
         synonyms.setdefault(key(synonym), synonym)

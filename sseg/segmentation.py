@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sseg import images, inference
 from sseg.arguments import whole
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 
 MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
 
@@ -103,7 +103,7 @@ class Segmentation:
         """The picture with the phrases' colours over it: uint8 (H, W, 3); opacity 0..1."""
         rgb = images.read(image)
         if rgb.shape[:2] != tuple(self.size):
-            raise SSegError("The overlay needs the picture that was segmented: this one has another size.")
+            raise SSegValueError("The overlay needs the picture that was segmented: this one has another size.")
         return images.overlay(rgb, self.labels, images.colors(len(self.phrases)), opacity)
 
     def to_json(self) -> dict:

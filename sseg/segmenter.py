@@ -9,7 +9,7 @@ from torch import Tensor
 from sseg import images, inference
 from sseg.arguments import check_background, of_type, whole
 from sseg.cost import check_seen
-from sseg.errors import SSegError
+from sseg.errors import SSegValueError
 from sseg.features.pixels import PixelFeatures
 from sseg.inference.surroundings import BACKGROUND, lift
 from sseg.phrases import content_words, key, parse
@@ -229,7 +229,7 @@ class Segmenter:
         of_type(encoded, Encoded, "What is asked about is what encode(picture) gave")
         widths = encoded.mask_embeddings.shape[1], encoded.known_logits.shape[1]
         if widths != (self.model.config.embed_dim, len(self.vocabulary.known_texts)):
-            raise SSegError("The picture was encoded by other weights: encode it with these.")
+            raise SSegValueError("The picture was encoded by other weights: encode it with these.")
 
     def logits(self, masks: Tensor, texts: list[str], embeddings: Tensor, owners: Tensor | None = None):
         """Logits (M, C) of masks (M, E) and classes, and which text won each (`inference.class_logits`).

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sseg.arguments import of_type
-from sseg.errors import SSegError, shown
+from sseg.errors import SSegError, SSegValueError, shown
 from sseg.images import working_size
 from sseg.paths import is_path
 
@@ -52,12 +52,12 @@ def read_ids_at(source, size: tuple[int, int], full_size: tuple[int, int] | None
         source = _as_array(source, what)
     ids, size = _read(source) if is_file else source, tuple(size)
     if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):
-        raise SSegError(f"True classes are whole numbers (H, W), not {ids.dtype} {ids.shape}.")
+        raise SSegValueError(f"True classes are whole numbers (H, W), not {ids.dtype} {ids.shape}.")
     fits = ids.shape == (full_size and tuple(full_size)) or not full_size and working_size(*ids.shape) == size
     if ids.shape != size and not fits:
         height, width = full_size or size
-        raise SSegError(f"{what} has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {width} x {height}: "
-                        "make them one size.")
+        raise SSegValueError(f"{what} has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {width} x {height}: "
+                             "make them one size.")
     if ids.shape != size:
         rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(size, ids.shape, strict=True))
         ids = ids[rows[:, None], columns]
@@ -68,12 +68,12 @@ def _as_array(rows, what) -> np.ndarray:
     try:
         return np.asarray(rows)
     except ValueError as error:  # rows of different lengths
-        raise SSegError(f"{what} has rows of different lengths: give an array (H, W).") from error
+        raise SSegValueError(f"{what} has rows of different lengths: give an array (H, W).") from error
 
 
 def _read(source) -> np.ndarray:
     if not isinstance(source, bytes) and not is_path(source):
-        raise SSegError(f"A mask is a path or bytes, not {type(source).__name__}.")
+        raise SSegValueError(f"A mask is a path or bytes, not {type(source).__name__}.")
     name = "The mask" if isinstance(source, bytes) else shown(source)
     if not isinstance(source, bytes) and not os.path.isfile(source):  # which, unlike pathlib, takes any name
         raise SSegError(f"There is no mask file {name}: check the path.")

@@ -75,6 +75,38 @@ def test_how_weights_are_loaded(tiny_weights, how):
     sentence_of(lambda: sseg.load(tiny_weights, **how))
 
 
+WRONG_VALUES = {
+    "combine": lambda seg, masker: sseg.load("mini", combine="x"),
+    "prompt": lambda seg, masker: sseg.load("mini", prompt="a photo"),
+    "prompt of no weights": lambda seg, masker: sseg.load("no-such", prompt="a photo"),
+    "weights": lambda seg, masker: sseg.load("no-such"),
+    "device": lambda seg, masker: sseg.load("mini", device=5),
+    "phrases": lambda seg, masker: seg(np.zeros((8, 8, 3), np.uint8), " , "),
+    "background": lambda seg, masker: seg(np.zeros((8, 8, 3), np.uint8), "dog", 7),
+    "no picture": lambda seg, masker: seg.encode(None),
+    "features": lambda seg, masker: PseudoMasker("pixels", "keys"),
+    "k": lambda seg, masker: masker(np.zeros((8, 8, 3), np.uint8), k=0),
+    "method": lambda seg, masker: masker(np.zeros((8, 8, 3), np.uint8), method="x"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_VALUES)
+def test_a_wrong_value_is_a_value_error_too(seg, masker, what):
+    with pytest.raises(ValueError):
+        WRONG_VALUES[what](seg, masker)
+    sentence_of(lambda: WRONG_VALUES[what](seg, masker))
+
+
+def test_what_files_are_like_is_no_value_error(seg, tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "damaged.png").write_bytes(b"no picture")
+    for call in (lambda: sseg.load(tmp_path), lambda: seg.encode(tmp_path / "damaged.png")):
+        with pytest.raises(SSegError) as caught:
+            call()
+        assert not isinstance(caught.value, ValueError)
+
+
+
 PICTURES = {
     "none": None, "number": 5, "list": [[1]], "odd": Odd(), "nowhere": "/nowhere.png", "nobody": "~nobody/a.png",
     "long": LONG, "long name": "x" * 300 + ".png", "control": "a\n\x1b[31mb.png", "nul": "\x00", "folder": "/",

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 
-from sseg.errors import SSegError
+from sseg.errors import SSegValueError
 
 NAMES = ("auto", "dino", "mini", "encoder", "sseg", "textons", "pixels")  # what a menu shows, the best first
 
@@ -52,14 +52,16 @@ def deviation_of(planes):
 
 def check_pixels(pixels, grid):
     if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != torch.uint8:
-        raise SSegError(f"Features need pictures as uint8 (B, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}.")
+        raise SSegValueError(f"Features need pictures as uint8 (B, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}.")
     if len(grid) != 2 or min(grid) < 1:
-        raise SSegError(f"Features need a grid of at least 1 x 1 cells, not {tuple(grid)}.")
+        raise SSegValueError(f"Features need a grid of at least 1 x 1 cells, not {tuple(grid)}.")
 
 
 def check_facet(source, facet):
     if facet not in (None, *source.facets):
-        raise SSegError(f"The features {source.name!r} have no facet {facet!r}: choose {' or '.join(source.facets)}.")
+        raise SSegValueError(
+            f"The features {source.name!r} have no facet {facet!r}: choose {' or '.join(source.facets)}."
+        )
 
 
 def normalised(pixels, size, mean, std, device):

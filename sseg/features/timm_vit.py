@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 
 from sseg import hub
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 from sseg.features.base import NAMES, FeatureSource, check_facet, check_pixels, normalised
 
 DINO = "vit_small_patch8_224.dino"
@@ -90,7 +90,7 @@ def _repository(name):
     except RuntimeError:  # a known model with an unknown tag
         config = None
     if config is None:
-        raise SSegError(f"There is no feature source {name!r}: {_advice(name)}.")
+        raise SSegValueError(f"There is no feature source {name!r}: {_advice(name)}.")
     if not config.hf_hub_id:
         raise SSegError(f"The Hub has no weights of {name!r} for timm: choose another model, such as {EXAMPLE}.")
     repo, _, revision = config.hf_hub_id.partition("@")
@@ -117,7 +117,9 @@ def _plain_vit(name, **options):
     except TypeError:  # models that are built for one size only, or for no size at all, have no such option
         model = None
     if not (isinstance(model, (VisionTransformer, Eva)) and isinstance(model.patch_embed, PatchEmbed)):
-        raise SSegError(f"The features {name!r} cannot be had: it is not a plain ViT; choose one, such as {EXAMPLE}.")
+        raise SSegValueError(
+            f"The features {name!r} cannot be had: it is not a plain ViT; choose one, such as {EXAMPLE}."
+        )
     return model
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from sseg.arguments import of_type, share, whole
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 from sseg.images import bands, decoding, levels
 
 MOST_PIXELS = 178_956_970  # of an array: as many as Pillow opens of a file
@@ -51,7 +51,7 @@ def read_sized(source, max_pixels: int | None = None) -> tuple[np.ndarray, tuple
         source = _from_array(source)
     if isinstance(source, Image.Image):
         if not all(source.size):
-            raise SSegError(f"A picture of {source.width} x {source.height} pixels is empty: choose another one.")
+            raise SSegValueError(f"A picture of {source.width} x {source.height} pixels is empty: choose another one.")
         return _to_rgb_array(source, max_pixels, "The picture"), _seen_size(source.size, source)
     image, size = decoding.open_image(source, max_pixels)
     with image:
@@ -72,19 +72,21 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise SSegError(f"An array of shape {array.shape} is not a picture: use (H, W), (H, W, 3) or (H, W, 4).")
+        raise SSegValueError(f"An array of shape {array.shape} is not a picture: use (H, W), (H, W, 3) or (H, W, 4).")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:  # a view may have more than the memory
-        raise SSegError(f"An array of shape {array.shape} is too big a picture (over 179 megapixels): scale it down.")
+        raise SSegValueError(
+            f"An array of shape {array.shape} is too big a picture (over 179 megapixels): scale it down."
+        )
     if array.dtype == bool:
         array = array * np.uint8(255)
     elif array.dtype == np.uint16:
         array = levels.eight_bits(array, *levels.levels([array], integers=True))
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise SSegError("A picture array of floats must lie between 0 and 1: divide it by its maximum.")
+            raise SSegValueError("A picture array of floats must lie between 0 and 1: divide it by its maximum.")
         array = np.round(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
-        raise SSegError(f"A picture array must be uint8, uint16 or float, not {array.dtype}: convert it first.")
+        raise SSegValueError(f"A picture array must be uint8, uint16 or float, not {array.dtype}: convert it first.")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
@@ -174,10 +176,10 @@ def id_png(labels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
     if size is not None:
         of_type(size, (tuple, list), "The size of a PNG is its height and width")
         if len(size) != 2:
-            raise SSegError(f"The size of a PNG is its height and width, not {len(size)} numbers.")
+            raise SSegValueError(f"The size of a PNG is its height and width, not {len(size)} numbers.")
         size = tuple(whole(side, "A side of a PNG", 1, 2**20) for side in size)
         if size[0] * size[1] > MOST_PIXELS:
-            raise SSegError(f"A PNG of {size[1]} x {size[0]} pixels is too big (over 179 megapixels): take less.")
+            raise SSegValueError(f"A PNG of {size[1]} x {size[0]} pixels is too big (over 179 megapixels): take less.")
     ids = labels.astype(np.int64) + 1
     if ids.min(initial=0) < 0 or ids.max(initial=0) > 65535:
         raise ValueError("labels must lie in -1..65534")

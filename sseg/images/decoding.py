@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, _imaging
 
-from sseg.errors import SSegError, shown
+from sseg.errors import SSegError, SSegValueError, shown
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none that starts programs, as EPS does
 DECODED = 241_000_000  # bytes: an RGB picture of 60 megapixels, as cameras make them
@@ -52,9 +52,9 @@ def open_image(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]:
         SSegError: no such file, not a picture of `FORMATS`, or one that takes more than `DECODED` bytes.
     """
     if source is None:
-        raise SSegError("There is no picture: choose one first.")
+        raise SSegValueError("There is no picture: choose one first.")
     if not isinstance(source, (str, Path, bytes)):
-        raise SSegError(f"A picture is a path, bytes, a PIL image or an array, not {type(source).__name__}.")
+        raise SSegValueError(f"A picture is a path, bytes, a PIL image or an array, not {type(source).__name__}.")
     if not isinstance(source, bytes) and not os.path.isfile(source):  # which, unlike pathlib, takes any name
         raise SSegError(f'There is no picture file "{shown(source)}": check the path.')
     try:

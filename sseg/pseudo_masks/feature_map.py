@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sseg.arguments import cluster_count, of_type, seed_number, whole
 from sseg.cost import CURVE
-from sseg.errors import SSegError
+from sseg.errors import SSegValueError
 from sseg.pseudo_masks.kmeans import kmeans
 
 MOST_KS = 1000  # numbers of clusters tried at once
@@ -88,7 +88,9 @@ class Features:
         """
         ks = [cluster_count(k, self.grid) for k in _few(ks)]
         if sum(ks) * len(self.centred) > CURVE:
-            raise SSegError("So many numbers of clusters take too long together: try fewer of them, or smaller ones.")
+            raise SSegValueError(
+                "So many numbers of clusters take too long together: try fewer of them, or smaller ones."
+            )
         sample = np.random.default_rng(seed_number(seed)).permutation(len(self.centred))[:SAMPLE]
         distances = torch.cdist(*[self.centred[sample].double()] * 2).fill_diagonal_(0).numpy()
         rows = []
@@ -102,7 +104,7 @@ class Features:
         """The K with the greatest silhouette; the smallest of them on a tie, or where all cells are alike."""
         rows = self.elbow([k for k in sorted(_few(ks)) if k < len(self.centred)], seed)
         if not rows:
-            raise SSegError(f"There is no K to choose from that is below the {len(self.centred)} cells.")
+            raise SSegValueError(f"There is no K to choose from that is below the {len(self.centred)} cells.")
         return max(rows, key=lambda row: -2 if row["silhouette"] is None else row["silhouette"])["k"]
 
 
@@ -111,7 +113,7 @@ def _few(ks) -> list[int]:
     of_type(ks, Iterable, "The numbers of clusters are a list of whole numbers")
     ks = list(islice(ks, MOST_KS + 1))
     if len(ks) > MOST_KS:
-        raise SSegError(f"Over {MOST_KS} numbers of clusters are too many at once: try fewer.")
+        raise SSegValueError(f"Over {MOST_KS} numbers of clusters are too many at once: try fewer.")
     return [whole(k, "The number of clusters K", 1, 2**31) for k in ks]
 
 

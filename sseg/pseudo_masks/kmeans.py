@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 
 _BLOCK_BYTES = 1 << 21  # features and affinities of one block: as much as the caches of a core hold
 _MANY = 2048  # tokens from which centres are found on every fourth first: fewer fit the cache as they are
@@ -61,7 +61,7 @@ def kmeans(x, k, steps=20, seeds=None, metric="euclidean"):
 def _by_k(x, k, steps, seeds, metric):
     """Images of equal k together, so that each gets what it would get alone."""
     if len(k) != len(x):
-        raise SSegError(f"K-Means needs one k an image: {len(x)} images came with {len(k)}.")
+        raise SSegValueError(f"K-Means needs one k an image: {len(x)} images came with {len(k)}.")
     result = KMeansResult(x.new_empty(x.shape[:2], dtype=torch.int64),
                           x.new_full((len(x), int(k.max()), x.shape[2]), torch.nan, dtype=torch.float32),
                           x.new_empty(len(x), dtype=torch.float32))
@@ -75,11 +75,11 @@ def _by_k(x, k, steps, seeds, metric):
 
 def _check(x, k, metric):
     if x.ndim != 3 or not len(x) or not x.shape[2]:
-        raise SSegError(f"K-Means needs features of shape (images, tokens, dimensions), not {tuple(x.shape)}.")
+        raise SSegValueError(f"K-Means needs features of shape (images, tokens, dimensions), not {tuple(x.shape)}.")
     if not 1 <= k <= x.shape[1]:
-        raise SSegError(f"K-Means cannot make {k} clusters of {x.shape[1]} tokens: choose between 1 and that.")
+        raise SSegValueError(f"K-Means cannot make {k} clusters of {x.shape[1]} tokens: choose between 1 and that.")
     if metric not in ("euclidean", "cosine"):
-        raise SSegError(f"K-Means knows the metrics euclidean and cosine, not {metric!r}.")
+        raise SSegValueError(f"K-Means knows the metrics euclidean and cosine, not {metric!r}.")
 
 
 def _image_seeds(seeds, count, device):
@@ -87,7 +87,7 @@ def _image_seeds(seeds, count, device):
         return torch.arange(count, device=device)
     seeds = torch.as_tensor(seeds, dtype=torch.int64, device=device)
     if seeds.ndim and len(seeds) != count:
-        raise SSegError(f"K-Means needs one seed an image: {count} images came with {len(seeds)} seeds.")
+        raise SSegValueError(f"K-Means needs one seed an image: {count} images came with {len(seeds)} seeds.")
     return seeds.expand(count)
 
 

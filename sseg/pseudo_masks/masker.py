@@ -12,7 +12,7 @@ from sseg import devices, images
 from sseg import features as sources
 from sseg.arguments import cluster_count, of_type, seed_number, whole
 from sseg.cost import check_spectral
-from sseg.errors import SSegError
+from sseg.errors import SSegError, SSegValueError
 from sseg.pseudo_masks.edges import colours
 from sseg.pseudo_masks.feature_map import Features, inertias_of, kmeans_ids
 from sseg.pseudo_masks.generate import grid_of
@@ -95,7 +95,7 @@ def _spectral(found: Features, k: int, seed: int) -> np.ndarray:  # (T,) ids
     if k == 1 or found.total == 0:
         return np.zeros(len(x), np.int64)
     if k > len(x) // 2:
-        raise SSegError(f"Spectral clustering makes at most {len(x) // 2} clusters of {len(x)} cells, not {k}.")
+        raise SSegValueError(f"Spectral clustering makes at most {len(x) // 2} clusters of {len(x)} cells, not {k}.")
     neighbours = min(NEIGHBOURS, len(x))
     method = SpectralClustering(k, random_state=seed, affinity="nearest_neighbors", n_neighbors=neighbours)
     with warnings.catch_warnings():
@@ -128,9 +128,9 @@ def _resolution(resolution) -> int:
 
 def _check_method(method) -> None:
     if not isinstance(method, str) or method not in METHODS:
-        raise SSegError(f"There is no method {method!r:.40}: choose {' or '.join(METHODS)}.")
+        raise SSegValueError(f"There is no method {method!r:.40}: choose {' or '.join(METHODS)}.")
 
 
 def _check_outlines(outlines) -> None:
     if not isinstance(outlines, str) or outlines not in OUTLINES:
-        raise SSegError(f"Outlines follow {' or '.join(OUTLINES)}, not {outlines!r:.40}: choose one of these.")
+        raise SSegValueError(f"Outlines follow {' or '.join(OUTLINES)}, not {outlines!r:.40}: choose one of these.")

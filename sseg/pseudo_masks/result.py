@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from sseg import images
 from sseg.arguments import of_type
-from sseg.errors import SSegError
+from sseg.errors import SSegValueError
 from sseg.images import enlarge
 from sseg.metrics import StreamingIoU, oracle_labels
 from sseg.pseudo_masks.edges import follow
@@ -92,7 +92,7 @@ class PseudoMasks:
 
         of_type(other, PseudoMasks, "Pseudo-masks are compared with pseudo-masks")
         if tuple(self.features.size) != tuple(other.features.size):
-            raise SSegError("Two divisions can only be compared on the same picture: these have different sizes.")
+            raise SSegValueError("Two divisions can only be compared on the same picture: these have different sizes.")
         finer = np.maximum(self.ids.shape, other.ids.shape)
         return float(adjusted_rand_score(*(enlarge(one.ids, finer).ravel() for one in (self, other))))
 
@@ -152,7 +152,7 @@ class PseudoMasks:
         """The picture with the clusters' colours over it: uint8 (H, W, 3)."""
         rgb = images.read(image)
         if rgb.shape[:2] != tuple(self.features.size):
-            raise SSegError("The overlay needs the picture that was clustered: this one has another size.")
+            raise SSegValueError("The overlay needs the picture that was clustered: this one has another size.")
         return images.overlay(rgb, self.labels, images.colors(self.count), opacity)
 
     def rle(self) -> list[dict]:
@@ -188,10 +188,10 @@ def _outlines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_ids(present: np.ndarray, class_names) -> None:
     if present.size and present[0] < 0:
-        raise SSegError(f"The mask holds the id {present[0]}: ids of classes begin with 0.")
+        raise SSegValueError(f"The mask holds the id {present[0]}: ids of classes begin with 0.")
     if class_names and present.size and present[-1] >= len(class_names):
-        raise SSegError(f"The mask holds the id {present[-1]}, but there are names only for 0 to "
-                        f"{len(class_names) - 1}: add the name, or say which id to ignore.")
+        raise SSegValueError(f"The mask holds the id {present[-1]}, but there are names only for 0 to "
+                             f"{len(class_names) - 1}: add the name, or say which id to ignore.")
 
 
 def _percent(share) -> float | None:
