@@ -1,6 +1,6 @@
 """An answer about a picture, S-Seg's or S-Seg+'s: labels, scores, areas, and the ways to take it along."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sseg import images, inference
-from sseg.arguments import whole
+from sseg.arguments import check_background, whole
 from sseg.errors import SSegError, SSegValueError
 
 MAX_SCORES = 1 << 31  # bytes of `Segmentation.scores`
@@ -32,6 +32,12 @@ class Segmentation:
         with torch.inference_mode():
             best, confidence = inference.top_class(self.coarse_scores, self.size)
         return best.cpu().numpy(), confidence.cpu().numpy()
+
+    def at(self, background: float) -> "Segmentation":
+        """The same answer with another threshold, 0..1; nothing is asked anew. SSegError outside of that."""
+        other = replace(self, background=check_background(background))
+        other.__dict__["_top"] = self._top  # the full-size maps, which the threshold does not change
+        return other
 
     @property
     def best(self) -> np.ndarray:

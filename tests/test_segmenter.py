@@ -360,6 +360,19 @@ def test_outputs_agree_with_the_labels(seg, asked, picture):
         out.overlay(picture.resize((9, 9)))
 
 
+@pytest.mark.parametrize("background", [0.0, 0.2, 1])
+def test_another_threshold_is_the_same_as_asking_with_it(seg, asked, background):
+    encoded, found = asked
+    expected = seg.ask(encoded, "dog, green stuff, cat|kitten|puss", background=background)
+    assert found.at(background).to_json() == expected.to_json()
+    assert found.at(background).best is found.best and found.background == 0
+
+
+def test_another_threshold_lies_between_0_and_1(asked):
+    with pytest.raises(SSegError, match="between 0 and 1"):
+        asked[1].at(7)
+
+
 def test_a_known_answer_to_which_words_are_known(seg, asked):
     assert asked[1].known == [True, False, True]
 

@@ -202,6 +202,11 @@ class Service:
             self._answers.keep(question, result)
         return result
 
+    def answer_at(self, held: Held, words: str, background=None):
+        """The same with a threshold, None for the weights' own."""
+        own = self.loaded(held.weights).background
+        return self.answer(held, words).at(own if background is None else background)
+
     # ---- what the page shows -------------------------------------------------------------------------------------
     def segment(self, path, words, background=None, weights=None, last="", at_stage=lambda stage: None):
         """Viewer data and JSON of a picture file; see `report`. background: None for the weights' own; last: key of the
@@ -268,7 +273,7 @@ class Service:
     def report(self, held, words, background) -> dict:
         """The answer at a threshold, None for the weights' own, as JSON: what `Segmentation.to_json` says, with the
         picture's key and name."""
-        result = self.loaded(held.weights).ask(held.encoded, words, background)
+        result = self.answer_at(held, words, background)
         return {"picture": held.key, "name": held.name, "full_size": list(held.full_size), **result.to_json()}
 
     def explain(self, key, words, x, y, n=5) -> dict:
@@ -303,6 +308,6 @@ class Service:
         if kind == "json":
             data, mime, ending = json.dumps(self.report(held, words, background)).encode(), "application/json", ".json"
         else:
-            result = self.loaded(held.weights).ask(held.encoded, words, background)
+            result = self.answer_at(held, words, background)
             data, mime, ending = result.id_png(held.full_size), "image/png", "-ids.png"
         return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}

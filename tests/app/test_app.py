@@ -88,6 +88,19 @@ def test_other_words_about_the_same_picture_never_encode_it_again(client, path, 
     assert "words only" in view["note"]
 
 
+def test_a_run_asks_the_weights_once(client, path, monkeypatch):
+    """The picture and its figures come from one answer, and so does another threshold."""
+    asked, ask = [], Segmenter.ask
+    monkeypatch.setattr(Segmenter, "ask", lambda *args, **kw: asked.append(args[2]) or ask(*args, **kw))
+    path.write_bytes(path.read_bytes() + b"asked once")  # a file that no other test has sent
+    _, found = send(client, path, "dog, sky", 0.2)
+    assert asked == ["dog, sky"]
+    _, again = client.predict(found["picture"], "dog, sky", 0.6, api_name="/ask")
+    assert asked == ["dog, sky"] and (found["background"], again["background"]) == (0.2, 0.6)
+    client.predict(found["picture"], "cat", 0.6, api_name="/ask")
+    assert asked == ["dog, sky", "cat"]
+
+
 def test_explain_pixel_names_the_five_best_phrases(client, path, loaded):
     _, found = send(client, path)
     words = "dog, cat, grass, sky, two, red car"
