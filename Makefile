@@ -14,16 +14,19 @@ EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: app test lint smoke fuzz soak system
+.PHONY: app help test lint smoke fuzz soak system
 .DEFAULT_GOAL := app
 
 app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
 	$(BIN)/python app.py
 
+help:  ## list what can be made
+	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
 test: $(VENV)/.dev system  ## the whole test suite, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check .
 
 smoke: $(VENV)/.app  ## does it work at all? the imports, then one picture from the command line

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` im
     from sseg.segmentation import Segmentation
     from sseg.segmenter import Segmenter
 
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # pyproject.toml reads it here
 __all__ = [
     "Comparison",
     "PseudoMasker",

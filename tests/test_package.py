@@ -7,6 +7,7 @@ import sys
 import zipfile
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import sseg
@@ -146,3 +147,24 @@ def test_no_pickle_is_ever_read():
             loads = re.findall(r"torch\.load\(.*?\)", code, re.S)
             assert all("weights_only=True" in call for call in loads), path
             assert "allow_pickle=True" not in code, path
+
+
+def test_a_commit_is_checked_by_the_tested_ruff():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    tested = str(requirements("requirements-dev.txt")["ruff"].specifier)
+    assert [hook["rev"] for hook in hooks] == [tested.replace("==", "v")]
+
+
+def test_files_for_people_and_their_programs_are_well_formed():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys() and "version" not in citation
+    assert citation["references"][0]["url"] == "https://arxiv.org/abs/2401.12217"
+    forms = [yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")]
+    assert len(forms) == 2 and all({"name", "description", "body"} <= form.keys() for form in forms)
+
+
+def test_make_help_names_every_target():
+    command = ["make", "-s", "--no-print-directory", "help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    assert [line.split()[1] for line in said.splitlines()] == [name for name in targets if name != "system"]
