@@ -14,7 +14,7 @@ EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: app help test lint smoke fuzz soak system
+.PHONY: app help test coverage lint smoke fuzz soak system
 .DEFAULT_GOAL := app
 
 app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
@@ -25,6 +25,10 @@ help:  ## list what can be made
 
 test: $(VENV)/.dev system  ## the whole test suite, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+coverage: $(VENV)/.dev system  ## the same suite, and which lines it runs: a table, and pages in out/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile \
+		--cov --cov-report=term:skip-covered --cov-report=html:out/coverage
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check .
