@@ -11,7 +11,7 @@ from gradio_client import Client, handle_file
 from sseg.app.build import SESSIONS, build, options
 from tests.helpers.raw import META, ask, upload
 
-FEW, REQUESTS = 5, 30
+FEW, REQUESTS = 3, 15
 
 
 @pytest.fixture
