@@ -13,17 +13,15 @@ import shutil
 import sys
 from pathlib import Path
 
-import matplotlib
 import yaml
+from matplotlib import pyplot as plt
 
 from sseg.errors import SSegError
 from sseg.stopping import stoppable
+from train import feature_card, log, plus_card
+from train.data.tars import data_path
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
-
-from train import feature_card, log, plus_card  # noqa: E402
-from train.data.tars import data_path  # noqa: E402
+plt.switch_backend("Agg")  # curves are drawn where there is no screen
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocabulary.json")
 FILES += ("recipe.yaml", "log.jsonl")

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from gradio import processing_utils
@@ -15,9 +16,10 @@ def write(image: Image.Image, folder: str, kind: str) -> str:
     """
     data = processing_utils.encode_pil_to_bytes(image, kind)
     place = Path(folder).resolve() / processing_utils.hash_bytes(data) / f"image.{kind}"
-    if place.is_file() and place.stat().st_size == len(data):
-        os.utime(place)  # as new: what is old is cleared away
-        return str(place)
+    with suppress(FileNotFoundError):  # not there yet, or just cleared away
+        if place.stat().st_size == len(data):
+            os.utime(place)  # as new: what is old is cleared away
+            return str(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     descriptor, unfinished = tempfile.mkstemp(dir=folder)  # under a name that `room` clears away, should this stop here
     with os.fdopen(descriptor, "wb") as file:

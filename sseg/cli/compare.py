@@ -1,12 +1,11 @@
 """`sseg compare`: two weights, or two lists of words, on the same images."""
 
 import json
-import sys
 from pathlib import Path
 
 from PIL import Image
 
-from sseg.cli.output import check_truth, images_of, make_folder, mask_of, unused, write_sheets
+from sseg.cli.output import Batch, check_truth, images_of, make_folder, mask_of, unused, write_sheets
 from sseg.errors import SSegError
 
 
@@ -29,7 +28,6 @@ def add(commands) -> None:
     compare.set_defaults(run=run)
 
 
-
 def run(options) -> int:
     from sseg import checkpoint, comparison, images
     from sseg.loading import load
@@ -43,19 +41,15 @@ def run(options) -> int:
         make_folder(options.out)
     sides = [load(name, options.device) for name in (options.weights, options.plus)]
     asked = _asked(sides, options.phrases, options.plus_phrases)
-    failed, used, rows, found = 0, set(), [], []
-    for path in paths:
-        try:
-            rgb, full = images.read_sized(path)
-            a, b = (comparison.answer(side, side.encode(rgb), words, options.background)
-                    for side, words in zip(sides, asked, strict=True))
-            compared = comparison.compare(a, b, mask_of(path, options.truth) if options.truth else None, full)
-        except SSegError as error:  # the other pictures are still worth having
-            if len(paths) == 1:
-                raise
-            print(error, file=sys.stderr)
-            failed += 1
-            continue
+    batch, used, rows, found = Batch(paths), set(), [], []
+
+    def both(path):
+        rgb, full = images.read_sized(path)
+        a, b = (comparison.answer(side, side.encode(rgb), words, options.background)
+                for side, words in zip(sides, asked, strict=True))
+        return rgb, full, a, b, comparison.compare(a, b, mask_of(path, options.truth) if options.truth else None, full)
+
+    for path, (rgb, full, a, b, compared) in batch.each(both):
         report = {"image": path, "full_size": list(full), "a": options.weights, "b": options.plus}
         report |= compared.to_json()
         found.append(compared)
@@ -68,7 +62,7 @@ def run(options) -> int:
     if len(paths) > 1 and found:
         total = comparison.summary(found)
         print(json.dumps(total) if options.json else _summary_lines(total))
-    return 2 if failed else 0
+    return 2 if batch.failed else 0
 
 
 def _asked(sides, phrases: str | None, plus_phrases: str | None) -> list:

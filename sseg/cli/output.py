@@ -1,6 +1,7 @@
 """Files that commands read and write: images of a folder, results beside one another, contact sheets."""
 
 import json
+import sys
 from pathlib import Path
 
 from PIL import Image
@@ -16,6 +17,29 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SSegError(f'The folder "{folder}" cannot be made ({error.strerror}): choose another one.') from error
+
+
+class Batch:
+    """Images one after the other: what is wrong with one is said on stderr, and the others are still worth having.
+
+    `failed` counts those; the only image of a command raises its error instead.
+    """
+
+    def __init__(self, paths: list[str]):
+        self.paths, self.failed = paths, 0
+
+    def each(self, work):
+        """Path of each image and `work(path)`."""
+        for path in self.paths:
+            try:
+                found = work(path)
+            except SSegError as error:
+                if len(self.paths) == 1:
+                    raise
+                print(error, file=sys.stderr)
+                self.failed += 1
+            else:
+                yield path, found
 
 
 def unused(stem: str, used: set[str]) -> str:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from sseg.cli.output import check_truth, images_of, make_folder, mask_of, sizes, unused, write, write_sheets
-from sseg.errors import SSegError
+from sseg.cli.output import Batch, check_truth, images_of, make_folder, mask_of, sizes, unused, write, write_sheets
 
 
 def add(commands) -> None:
@@ -31,7 +30,6 @@ def add(commands) -> None:
     masks.set_defaults(run=run)
 
 
-
 def run(options) -> int:
     from sseg import images
     from sseg.pseudo_masks.masker import PseudoMasker, check
@@ -45,18 +43,15 @@ def run(options) -> int:
     masker = PseudoMasker(options.features, options.facet, options.device)
     if masker.note:
         print(masker.note, file=sys.stderr)
-    failed, used, rows = 0, set(), []
-    for path in paths:
-        try:
-            rgb, full = images.read_sized(path)
-            masks = masker(rgb, *how)
-            score = masks.against(mask_of(path, options.truth), full_size=full) if options.truth else None
-        except SSegError as error:  # the other pictures are still worth having
-            if len(paths) == 1:
-                raise
-            print(error, file=sys.stderr)
-            failed += 1
-            continue
+    batch, used, rows = Batch(paths), set(), []
+
+    def divided(path):
+        rgb, full = images.read_sized(path)
+        masks = masker(rgb, *how)
+        score = masks.against(mask_of(path, options.truth), full_size=full) if options.truth else None
+        return rgb, full, masks, score
+
+    for path, (rgb, full, masks, score) in batch.each(divided):
         report = {"image": path, "full_size": list(full), **masks.to_json(), **({"truth": score} if score else {})}
         if options.out:
             name = unused(Path(path).stem, used)
@@ -65,7 +60,7 @@ def run(options) -> int:
         print(json.dumps(report) if options.json else _cluster_table(report), flush=True)
     if rows:
         write_sheets(options.out, rows, ["picture", "clusters", "features as colours (PCA)"])
-    return 2 if failed else 0
+    return 2 if batch.failed else 0
 
 
 def _sheet_row(name: str, rgb, masks, score):

@@ -1,11 +1,9 @@
 """`sseg segment`: find phrases in images."""
 
 import json
-import sys
 from pathlib import Path
 
-from sseg.cli.output import make_folder, sizes, unused, write
-from sseg.errors import SSegError
+from sseg.cli.output import Batch, make_folder, sizes, unused, write
 
 
 def add(commands) -> None:
@@ -31,22 +29,19 @@ def run(options) -> int:
     if options.out:
         make_folder(options.out)
     segmenter = load(options.weights, options.device)
-    failed, used = 0, set()
-    for path in options.images:
-        try:
-            rgb, full = images.read_sized(path)
-            result = segmenter.ask(segmenter.encode(rgb, sliding=options.sliding), options.phrases, options.background)
-        except SSegError as error:  # the other pictures are still worth having
-            if len(options.images) == 1:
-                raise
-            print(error, file=sys.stderr)
-            failed += 1
-            continue
+    batch, used = Batch(options.images), set()
+
+    def segmented(path):
+        rgb, full = images.read_sized(path)
+        encoded = segmenter.encode(rgb, sliding=options.sliding)
+        return rgb, full, segmenter.ask(encoded, options.phrases, options.background)
+
+    for path, (rgb, full, result) in batch.each(segmented):
         report = {"image": path, "full_size": list(full), **result.to_json()}
         if options.out:
             write(options.out, unused(Path(path).stem, used), rgb, result, report)
         print(json.dumps(report) if options.json else _table(report), flush=True)
-    return 2 if failed else 0
+    return 2 if batch.failed else 0
 
 
 def _table(report: dict) -> str:
