@@ -1,7 +1,7 @@
 """S-Seg: segment anything that can be named, learned from pictures and their captions alone.
 
-    import sseg
-    result = sseg.load("photos")("photo.jpg", ["dog", "grass"])
+import sseg
+result = sseg.load("photos")("photo.jpg", ["dog", "grass"])
 """
 
 from importlib import import_module
@@ -12,8 +12,9 @@ from sseg import _torchvision
 if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` imports what is asked for
     from sseg.comparison import Comparison
     from sseg.errors import SSegError
-    from sseg.fixed_vocabulary import SelfTrainedSegmenter
+    from sseg.fixed_vocabulary import FixedVocabularySegmenter
     from sseg.loading import load
+    from sseg.open_vocabulary import OpenVocabularySegmenter
     from sseg.pseudo_masks.masker import PseudoMasker
     from sseg.segmentation import Segmentation
     from sseg.segmenter import Segmenter
@@ -21,11 +22,12 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time `__getattr__` im
 __version__ = "0.1.0"  # pyproject.toml reads it here
 __all__ = [
     "Comparison",
+    "FixedVocabularySegmenter",
+    "OpenVocabularySegmenter",
     "PseudoMasker",
     "SSegError",
     "Segmentation",
     "Segmenter",
-    "SelfTrainedSegmenter",
     "__version__",
     "load",
 ]
@@ -34,11 +36,12 @@ _torchvision.mend_when_imported()  # by whoever is first: transformers' vision m
 
 _MODULES = {  # name -> where it is: imported when first asked for, since torch and transformers take seconds
     "Comparison": "sseg.comparison",
+    "FixedVocabularySegmenter": "sseg.fixed_vocabulary",
+    "OpenVocabularySegmenter": "sseg.open_vocabulary",
     "PseudoMasker": "sseg.pseudo_masks.masker",
     "SSegError": "sseg.errors",
     "Segmentation": "sseg.segmentation",
     "Segmenter": "sseg.segmenter",
-    "SelfTrainedSegmenter": "sseg.fixed_vocabulary",
     "load": "sseg.loading",
 }
 

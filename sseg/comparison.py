@@ -58,8 +58,15 @@ class Comparison:
         np.fill_diagonal(table, 0)
         order = [divmod(int(place), count) for place in np.argsort(-table, axis=None, kind="stable")]
         large = [(i, j) for i, j in order if table[i, j] >= max(1, SMALLEST_FLIP * self.a.size)]
-        return [{"from": names[i], "to": names[j], "share_of_from": float(table[i, j] / before[i]),
-                 "area": float(table[i, j] / self.a.size)} for i, j in large]
+        return [
+            {
+                "from": names[i],
+                "to": names[j],
+                "share_of_from": float(table[i, j] / before[i]),
+                "area": float(table[i, j] / self.a.size),
+            }
+            for i, j in large
+        ]
 
     @cached_property
     def boundary_agreement(self) -> float:
@@ -87,8 +94,11 @@ class Comparison:
         for metric, side in zip(metrics, self._sides, strict=True):
             metric.update(side + 1, self.truth + 1, ignore=IGNORED + 1)
         ious, names = [metric.iou() for metric in metrics], [None, *self.categories]
-        rows = [{"name": name, "a": _number(x), "b": _number(y)}
-                for name, x, y in zip(names, *ious, strict=True) if not np.isnan(x) or not np.isnan(y)]
+        rows = [
+            {"name": name, "a": _number(x), "b": _number(y)}
+            for name, x, y in zip(names, *ious, strict=True)
+            if not np.isnan(x) or not np.isnan(y)
+        ]
         return {"a": _number(metrics[0].miou()), "b": _number(metrics[1].miou()), "classes": rows}
 
     @cached_property
@@ -110,8 +120,11 @@ class Comparison:
             "agreement": self.agreement,
             "disagreement": float(self.disagreement.mean()),
             "boundary_agreement": self.boundary_agreement,
-            "areas": [{"name": name, "a": before, "b": after, "change": after - before}
-                      for name, (before, after) in zip(names, self.areas, strict=True) if before or after],
+            "areas": [
+                {"name": name, "a": before, "b": after, "change": after - before}
+                for name, (before, after) in zip(names, self.areas, strict=True)
+                if before or after
+            ],
             "flips": self.flips,
             "miou": self.miou(),
             "mended": mended,
@@ -130,8 +143,9 @@ def summary(found: list[Comparison]) -> dict:
     for key in ("agreement", "boundary_agreement"):
         total[key] = float(np.mean([getattr(one, key) for one in found]))
     if judged:
-        a, b, truth, signs = (np.concatenate([getattr(one, key).ravel() for one in judged])
-                              for key in ("a", "b", "truth", "corrections"))
+        a, b, truth, signs = (
+            np.concatenate([getattr(one, key).ravel() for one in judged]) for key in ("a", "b", "truth", "corrections")
+        )
         total["miou"] = Comparison(judged[0].categories, a, b, truth).miou()
         counted = max(1, int((truth != IGNORED).sum()))
         total |= {"mended": float((signs == 1).sum() / counted), "broken": float((signs == -1).sum() / counted)}
@@ -144,8 +158,7 @@ def _number(value) -> float | None:
 
 def answer(segmenter, encoded, categories, background: float = 0.0):
     """A side's `Segmentation`; the categories alone compete, in S-Seg as they do in S-Seg+."""
-    alone = {} if hasattr(segmenter, "categories") else {"competitors": False}
-    return segmenter.ask(encoded, categories, background, **alone)
+    return segmenter.ask(encoded, categories, background, competitors=segmenter.categories is not None)
 
 
 def compare(a, b, truth=None, full_size=None) -> Comparison:

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sseg import images, inference
-from sseg.arguments import check_background, of_type, whole
-from sseg.cost import check_seen
+from sseg import inference
+from sseg.arguments import of_type
 from sseg.errors import SSegValueError
 from sseg.models.student import SelfTrainedModel
 from sseg.phrases import PhraseClass, key, parse
 from sseg.pseudo_masks.edges import colours, soft_follow
 from sseg.segmentation import Segmentation
+from sseg.segmenter import Segmenter
 
 NAMING = ("name", "backbone", "model_type")  # what a backbone is called by: the first of these that it has
 
 
 @dataclass(frozen=True)
 class EncodedCategories:
-    """A picture after the model: all that questions need."""
+    """An image after the model: all that questions need."""
 
     probabilities: Tensor  # (C, h, w), they sum to 1
-    size: tuple[int, int]  # (H, W) of the picture
+    size: tuple[int, int]  # (H, W) of the image
 
     @property
     def nbytes(self) -> int:
@@ -30,36 +30,17 @@ class EncodedCategories:
         return self.probabilities.nbytes
 
 
-class SelfTrainedSegmenter:
-    """Encodes and answers as `sseg.Segmenter`, for its own categories alone."""
+class FixedVocabularySegmenter(Segmenter):
+    """Encodes and answers as every `Segmenter`, for its own categories alone."""
 
     def __init__(self, model: SelfTrainedModel, name: str = ""):
-        self.model, self.name = model.eval(), name
+        super().__init__(model, name)
         self.categories = list(model.config.categories)
         self._classes = [_class_of(text) for text in self.categories]
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model runs."""
-        return self.model.device
-
-    @property
-    def long_side(self) -> int:
-        """Longer side, in pixels, at which the weights see a picture."""
-        return self.model.config.image_size
-
-    @property
-    def background(self) -> float:
-        """The weights' own threshold, 0..1: a score below is nothing that was asked for."""
-        return self.model.config.background
-
-    def __call__(self, image, phrases=None, background: float | None = None) -> Segmentation:
-        """Encode and ask in one step."""
-        return self.ask(self.encode(image), phrases, background)
-
     @torch.inference_mode()
     def encode(self, image, *, sliding: bool = False, long_side: int | None = None) -> EncodedCategories:
-        """Run the picture through the model, once for all questions.
+        """Run the image through the model, once for all questions.
 
         Args:
             image: what `images.read` takes.
@@ -70,41 +51,49 @@ class SelfTrainedSegmenter:
             raise SSegValueError(
                 "S-Seg+ does not look through sliding windows: leave that out, or take S-Seg's weights."
             )
-        if long_side is not None:
-            long_side = whole(long_side, "The long side", 64, 4096)
-        rgb, config, side = images.read(image), self.model.config, long_side or self.long_side
-        sizes = [inference.target_size(*rgb.shape[:2], round(scale * side)) for scale in config.scales]
-        check_seen(sizes * (1 + config.mirrored), side)
-        views = []
-        for size in sizes:
-            picture = inference.resize(rgb, size, self.device)
-            pixels = inference.normalise(picture, config.pixel_mean, config.pixel_std)
+        rgb, side = self._read(image, long_side)
+        config, views = self.model.config, []
+        for pixels in self._views(rgb, side):
+            pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                logits = self.model(torch.cat([pixels, pixels.flip(3)]) if config.mirrored else pixels)
-            seen = logits.float().softmax(1)  # (1 or 2, C, h, w)
-            mean = (seen[0] + seen[1].flip(2)) / 2 if config.mirrored else seen[0]
-            views.append(soft_follow(mean, colours(picture[0], mean.shape[1:])) if config.outlines else mean)
+                logits = self.model(pixel_values)
+            seen = inference.unmirrored(logits.float().softmax(1))  # one or two of (C, h, w)
+            mean = torch.stack(seen).mean(0)
+            views.append(soft_follow(mean, colours(pixels[0], mean.shape[1:])) if config.outlines else mean)
         grid = views[0].shape[1:]
         mean = torch.stack([inference.upsample(one, grid) for one in views]).mean(0)
         return EncodedCategories(present(mean, config.peak), rgb.shape[:2])
 
     @torch.inference_mode()
-    def ask(self, encoded: EncodedCategories, phrases=None, background: float | None = None) -> Segmentation:
-        """Where is what? All categories compete; those that are not asked for leave background.
+    def encode_maps(self, maps: list[Tensor], divisions: list[int]) -> EncodedCategories:
+        """As `encode`, of an image's kept maps (1, C, h, w), fine to coarse; a student divides nothing into regions."""
+        return EncodedCategories(self.model.from_maps(maps).float().softmax(1)[0], tuple(maps[-1].shape[2:]))
+
+    @torch.inference_mode()
+    def ask(
+        self, encoded: EncodedCategories, phrases=None, background: float | None = None, *, competitors: bool = True
+    ) -> Segmentation:
+        """Where is what?
 
         Args:
             encoded: from `encode`.
             phrases: categories, or one of their synonyms each; None: all.
             background: a pixel whose best score is below becomes background, 0..1; None: the weights' own.
+            competitors: all categories compete, and those that are not asked for leave background; False: those that
+                are asked for share each pixel among themselves.
+
         Raises:
             SSegError: something that is no category, or a threshold outside 0..1.
         """
         of_type(encoded, EncodedCategories, "What is asked about is what encode(picture) gave")
         if len(encoded.probabilities) != len(self.categories):
             raise SSegValueError("The picture was encoded by other weights: encode it with these.")
-        background = check_background(self.background if background is None else background)
+        background = self._threshold(background)
         asked = self._classes if phrases is None else parse(phrases)
         places = [self.place(one) for one in asked]
+        scores = encoded.probabilities[places]
+        if not competitors:
+            scores = scores / scores.sum(0).clamp(min=1e-6)
         return Segmentation(
             phrases=[one.text for one in asked],
             winners=[self._classes[place].synonyms[0] for place in places],
@@ -112,7 +101,7 @@ class SelfTrainedSegmenter:
             size=encoded.size,
             background=background,
             weights=self.name,
-            coarse_scores=encoded.probabilities[places],
+            coarse_scores=scores,
             words_at=lambda x, y, n: self._best_at(encoded, x, y, n),
         )
 
@@ -123,8 +112,10 @@ class SelfTrainedSegmenter:
             if words & set(map(key, own.synonyms)):
                 return place
         some = ", ".join(one.synonyms[0] for one in self._classes[:5])
-        raise SSegValueError(f'"{asked.text}" is none of the {len(self.categories)} categories that these weights know '
-                             f"({some} ...): ask for those, or take S-Seg for free text.")
+        raise SSegValueError(
+            f'"{asked.text}" is none of the {len(self.categories)} categories that these weights know '
+            f"({some} ...): ask for those, or take S-Seg for free text."
+        )
 
     def _best_at(self, encoded: EncodedCategories, x: int, y: int, n: int) -> list[dict]:
         values, order = inference.at_pixel(encoded.probabilities, x, y, encoded.size).sort(descending=True)

@@ -5,14 +5,15 @@ import torch
 
 from sseg import checkpoint, devices
 from sseg.errors import SSegError, SSegValueError
-from sseg.fixed_vocabulary import SelfTrainedSegmenter
+from sseg.fixed_vocabulary import FixedVocabularySegmenter
 from sseg.models.folding import fold_norms
 from sseg.models.student import SelfTrainedModel
+from sseg.open_vocabulary import OpenVocabularySegmenter
 from sseg.segmenter import Segmenter
 
 
-def load(name=None, device="auto", combine: str | None = None, prompt: str | None = None):
-    """Load weights: a `Segmenter`, or a `SelfTrainedSegmenter` where they are S-Seg+.
+def load(name=None, device="auto", *, combine: str | None = None, prompt: str | None = None) -> Segmenter:
+    """Load weights: an `OpenVocabularySegmenter`, or a `FixedVocabularySegmenter` where they are S-Seg+.
 
     Args:
         name: a bundled name ("photos", "mini"), a folder, or "owner/name@revision" on the Hugging Face Hub; None:
@@ -34,15 +35,16 @@ def load(name=None, device="auto", combine: str | None = None, prompt: str | Non
     if checkpoint.kind_of(folder) == checkpoint.PLUS:
         model = checkpoint.load_model(folder, SelfTrainedModel)
         quicken(model.backbone, model.config)
-        segmenter = SelfTrainedSegmenter(model.to(device), str(name))
+        segmenter = FixedVocabularySegmenter(model.to(device), str(name))
         _try(segmenter, folder)
         return segmenter
     model = checkpoint.load_model(folder)
     quicken(model.encoder, model.config)
     tokenizer = checkpoint.load_tokens(folder, model.config.text_vocab_size)
     words = checkpoint.load_words(folder)
-    _try(Segmenter(model.to(device), tokenizer, words[:10], "trial"), folder)  # which keeps what it embeds for itself
-    return Segmenter(model, tokenizer, words, str(name), combine, prompt)
+    trial = OpenVocabularySegmenter(model.to(device), tokenizer, words[:10], "trial")  # keeps what it embeds for itself
+    _try(trial, folder)
+    return OpenVocabularySegmenter(model, tokenizer, words, str(name), combine=combine, prompt=prompt)
 
 
 def quicken(encoder, config) -> None:
@@ -52,11 +54,11 @@ def quicken(encoder, config) -> None:
         encoder.to(memory_format=torch.channels_last)
 
 
-def _try(segmenter, folder) -> None:
+def _try(segmenter: Segmenter, folder) -> None:
     """Ask about a tiny picture of noise: SSegError for weights that load, but that nothing can be computed with."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     try:
-        asked = segmenter.categories[:1] if hasattr(segmenter, "categories") else "a"
+        asked = segmenter.categories[:1] if segmenter.categories else "a"
         works = segmenter.ask(segmenter.encode(noise, long_side=64), asked).coarse_scores.isfinite().all()
     except Exception as error:  # whatever a size that no check knows leads to
         works, problem = False, error
@@ -64,4 +66,3 @@ def _try(segmenter, folder) -> None:
         problem = None
     if not works:
         raise SSegError(f'The weights in "{folder}" cannot answer a question: get the folder again.') from problem
-

@@ -1,56 +1,64 @@
-"""encode(image) -> ask(phrases) -> Segmentation."""
+"""What every kind of weights promises: encode an image once, ask about it many times."""
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sseg import images, inference
-from sseg.arguments import check_background, of_type, whole
+from sseg.arguments import check_background, whole
 from sseg.cost import check_seen
-from sseg.errors import SSegValueError
-from sseg.features.pixels import PixelFeatures
-from sseg.inference.surroundings import BACKGROUND, lift
-from sseg.phrases import content_words, key, parse
-from sseg.pseudo_masks.edges import colours, soft_follow
-from sseg.pseudo_masks.generate import pseudo_masks
 from sseg.segmentation import Segmentation
-from sseg.vocabulary import Vocabulary
 
-LONG_SIDES = (64, 4096)  # pixels at which a picture may be looked at
-MAX_WINDOWS_SIDE = 8
-WINDOW_BATCH = 4
-_COLOURS = PixelFeatures()  # what masks are smoothed by
+LONG_SIDES = (64, 4096)  # pixels at which an image may be looked at
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A picture after the model: all that questions need."""
+class Segmenter(ABC):
+    """Weights that answer questions about images.
 
-    mask_logits: Tensor  # (N, h, w), the model's own segments
-    mask_weights: Tensor  # (M, h, w), how much each mask of every view says of each cell (`inference.mask_weights`)
-    mask_embeddings: Tensor  # (M, E), unit length; the first N belong to `mask_logits`
-    known_logits: Tensor  # (M, V), scale x cosine with each text that the weights know
-    size: tuple[int, int]  # (H, W) of the picture
+    `sseg.load` gives one of two kinds: S-Seg answers to free words (`sseg.open_vocabulary`), S-Seg+ to its own
+    categories (`sseg.fixed_vocabulary`). Whoever keeps to what stands here works with both.
 
-    @property
-    def nbytes(self) -> int:
-        """Memory held, in bytes."""
-        parts = (self.mask_logits, self.mask_weights, self.mask_embeddings, self.known_logits)
-        return sum(part.nbytes for part in parts)
+    Attributes:
+        name: what the weights were loaded by.
+        categories: the only texts that can be asked for; None: any words.
+    """
 
+    categories: list[str] | None = None
 
-class Segmenter:
-    """A model with its words. Asking changes nothing but a locked cache, so threads may share one."""
+    def __init__(self, model, name: str = ""):
+        self.model, self.name = model.eval(), name
 
-    def __init__(self, model, tokenizer, words=(), name="", combine: str | None = None, prompt: str | None = None):
-        """`words`: what the weights were trained on, entries with "text" (vocabulary.json); may be empty."""
-        self.model = model.eval()
-        self.name, self.tokenizer = name, tokenizer
-        self.combine = combine or model.config.combine
-        self.prompt = prompt or model.config.prompt
-        self.vocabulary = Vocabulary(model, tokenizer, words, self.prompt)
+    @abstractmethod
+    def encode(self, image, *, sliding: bool = False, long_side: int | None = None) -> Any:
+        """Run the image through the model, once for all questions; what it gives has `size` (H, W) and `nbytes`."""
+
+    @abstractmethod
+    def ask(self, encoded, phrases, background: float | None = None, *, competitors: bool = True) -> Segmentation:
+        """Where is what? The image does not run through the model again.
+
+        Args:
+            encoded: from `encode` of the same weights.
+            phrases: "a dog, grass, person|man|woman", or a list with a phrase a class.
+            background: a pixel whose best score is below becomes background, 0..1; None: the weights' own.
+            competitors: what else the weights know takes part, so that one word does not fill the image; False: the
+                phrases share each pixel among themselves.
+        """
+
+    @abstractmethod
+    def encode_maps(self, maps: list[Tensor], divisions: list[int]) -> Any:
+        """As `encode`, of kept maps of the encoder (1, C, h, w), fine to coarse."""
+
+    @abstractmethod
+    def info(self) -> dict:
+        """What these weights are, as plain data."""
+
+    def __call__(self, image, phrases=None, background: float | None = None, *, competitors: bool = True):
+        """Encode and ask in one step."""
+        return self.ask(self.encode(image), phrases, background, competitors=competitors)
 
     @property
     def device(self) -> torch.device:
@@ -59,7 +67,7 @@ class Segmenter:
 
     @property
     def long_side(self) -> int:
-        """Longer side, in pixels, at which the weights see a picture."""
+        """Longer side, in pixels, at which the weights see an image."""
         return self.model.config.image_size
 
     @property
@@ -67,270 +75,20 @@ class Segmenter:
         """The weights' own threshold, 0..1: a score below is nothing that was asked for."""
         return self.model.config.background
 
-    def __call__(self, image, phrases, background: float | None = None, competitors: bool = True) -> Segmentation:
-        """Encode and ask in one step."""
-        return self.ask(self.encode(image), phrases, background, competitors)
+    def _threshold(self, background: float | None) -> float:
+        return check_background(self.background if background is None else background)
 
-    # ---- pictures ------------------------------------------------------------------------------------------------
-    @torch.inference_mode()
-    def encode(self, image, *, sliding: bool = False, long_side: int | None = None) -> Encoded:
-        """Run the picture through the model, once for all questions: in every view that the weights want.
-
-        Args:
-            image: what `images.read` takes; over 16 megapixels it is scaled down, labels then have that size.
-            sliding: look once, through overlapping square windows at up to twice the resolution, never beyond the
-                picture's own: finds smaller things, takes several times longer.
-            long_side: longer side for the model instead of the weights' own, 64 to 4096.
-
-        Raises:
-            SSegError: not a picture, a side outside of that, or more pixels in all views than `sseg.cost` allows.
-        """
+    def _read(self, image, long_side: int | None) -> tuple[np.ndarray, int]:
+        """The image's pixels (H, W, 3), and the longer side at which it is looked at."""
         if long_side is not None:
             long_side = whole(long_side, "The long side", *LONG_SIDES)
-        rgb = images.read(image)
-        side = long_side or self.long_side
-        views = [self._encode_windows(rgb, side)] if sliding else self._encode_views(rgb, side)
-        own = views[0][0]
-        weights = [inference.mask_weights(masks, self.combine) / len(views) for masks, _ in views]
-        weights = torch.cat([inference.upsample(one, own.shape[1:]) for one in weights])
-        embeddings = torch.cat([found for _, found in views])
-        return self.encoded(own, weights, embeddings, rgb.shape[:2])
+        return images.read(image), long_side or self.long_side
 
-    def encoded(self, own: Tensor, weights: Tensor, embeddings: Tensor, size: tuple[int, int]) -> Encoded:
-        """What questions need of masks that are there already: `Encoded`'s mask logits, weights and embeddings."""
-        known, _ = self.logits(embeddings, self.vocabulary.known_texts, self.vocabulary.known_embeddings)
-        return Encoded(own, weights, embeddings, known, size)
-
-    def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
-        """Mask logits and embeddings of the picture at each scale, as it is and, where wanted, mirrored."""
-        views, mirrored = [], self.model.config.mirrored
-        sizes = [inference.target_size(*rgb.shape[:2], round(scale * side)) for scale in self.model.config.scales]
-        check_seen(sizes * (1 + mirrored), side)
+    def _views(self, rgb: np.ndarray, long_side: int) -> Iterator[Tensor]:
+        """The image at each scale that the weights want, uint8 (B, 3, h, w): as it is and, where wanted, mirrored."""
+        config = self.model.config
+        sizes = [inference.target_size(*rgb.shape[:2], round(scale * long_side)) for scale in config.scales]
+        check_seen(sizes * (1 + config.mirrored), long_side)
         for size in sizes:
             pixels = inference.resize(rgb, size, self.device)
-            masks, embeddings = self.run(torch.cat([pixels, pixels.flip(3)]) if mirrored else pixels)
-            views.append((masks[0], embeddings[0]))
-            if mirrored:
-                views.append((masks[1].flip(2), embeddings[1]))
-        return views
-
-    @torch.inference_mode()
-    def run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask logits (B, N, h / s, w / s), s = `mask_stride`, and embeddings (B, N, E) of pictures (B, 3, h, w) uint8,
-        sides multiples of 32: the model's, smoothed where the weights say so."""
-        config = self.model.config
-        pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            out = self.model.encode_image(pixel_values)
-        return self.smoothed(pixels, out.mask_logits.float()), out.mask_embeddings.float()
-
-    def smoothed(self, pixels: Tensor, masks: Tensor) -> Tensor:
-        """Mask logits (B, N, h, w) of these pictures made finer, where the weights say so: smoothed over clusters of
-        colour, or following the picture's colours, then at a multiple of h and w."""
-        if self.model.config.outlines:
-            fine = [soft_follow(one.sigmoid(), colours(image, masks.shape[2:]))
-                    for one, image in zip(masks, pixels, strict=True)]  # fmt: skip
-            return torch.logit(torch.stack(fine), eps=1e-4)
-        k = self.model.config.refine_clusters
-        if not k:
-            return masks
-        clusters = pseudo_masks(pixels, _COLOURS, k, masks.shape[2:], seeds=0)
-        return torch.stack([inference.smooth_masks(*one, k) for one in zip(masks, clusters, strict=True)])
-
-    def _encode_windows(self, rgb, side):
-        window = max(inference.STRIDE, round(side / inference.STRIDE) * inference.STRIDE)
-        short, long = sorted(rgb.shape[:2])
-        fine = min(max(short, window), 2 * window)  # for the short side
-        scale = min(fine / short, MAX_WINDOWS_SIDE * window / long)
-        size = tuple(max(window, round(edge * scale / inference.STRIDE) * inference.STRIDE) for edge in rgb.shape[:2])
-        corners = inference.windows(*size, window, inference.STRIDE)  # whole cells of any encoder
-        check_seen([(window, window)] * len(corners), side, " in sliding windows")
-        pixels = inference.resize(rgb, size, self.device)
-        crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
-        runs = [self.run(batch) for batch in crops.split(WINDOW_BATCH)]
-        masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))
-        return inference.assemble(masks, corners, size, window // masks.shape[-1]), embeddings.flatten(0, 1)
-
-    # ---- texts ---------------------------------------------------------------------------------------------------
-    @property
-    def words(self) -> list[dict]:
-        """What the weights were trained on: the entries of vocabulary.json."""
-        return self.vocabulary.words
-
-    @property
-    def knows_unseen(self) -> bool:
-        """See `Vocabulary.knows_unseen`."""
-        return self.vocabulary.knows_unseen
-
-    def embed(self, texts: list[str]) -> Tensor:
-        """See `Vocabulary.embed`."""
-        return self.vocabulary.embed(texts)
-
-    def known(self, phrase: str) -> bool:
-        """See `Vocabulary.known`."""
-        return self.vocabulary.known(phrase)
-
-    def nearest(self, phrase: str, n: int = 3) -> list[tuple[str, float]]:
-        """See `Vocabulary.nearest`."""
-        return self.vocabulary.nearest(phrase, n)
-
-    def slips(self, phrase: str) -> list[str]:
-        """See `Vocabulary.slips`."""
-        return self.vocabulary.slips(phrase)
-
-    # ---- questions -----------------------------------------------------------------------------------------------
-    @torch.inference_mode()
-    def ask(
-        self, encoded: Encoded, phrases, background: float | None = None, competitors: bool = True
-    ) -> Segmentation:
-        """Where is what? The picture does not run through the model again.
-
-        Args:
-            encoded: from `encode`.
-            phrases: "a dog, grass, person|man|woman", or a list with a phrase a class (see `phrases.parse`).
-            background: a pixel whose best score is below becomes background, 0..1; None: the weights' own.
-            competitors: let the weights' other known words compete, so that one word does not fill the picture.
-
-        Raises:
-            SSegError: no phrases, too many or too long ones, a threshold outside 0..1, or what other weights encoded.
-        """
-        self._check(encoded)
-        background = check_background(self.background if background is None else background)
-        classes = parse(phrases)
-        texts_of = self.vocabulary.with_kinds([one.synonyms for one in classes])
-        texts = [text for one in texts_of for text in one]
-        owners = None  # each text is a class
-        if len(texts) > len(classes):
-            owners = torch.tensor([i for i, one in enumerate(texts_of) for _ in one], device=self.device)
-        embeddings = self.embed(texts)
-        logits, nearest = self.logits(encoded.mask_embeddings, texts, embeddings, owners)
-        if competitors:
-            logits = torch.cat([logits, self._distractor_logits(encoded, texts, embeddings)], 1)  # (N, C + V)
-        probabilities = logits.softmax(1)[:, : len(classes)]  # (N, C)
-        weights = encoded.mask_weights
-        scores = inference.combine_scores(weights, probabilities)
-        if competitors:
-            scores = inference.contrast(scores, self.model.config.contrast)
-        shares = weights.mean((1, 2))[:, None] * probabilities
-        counts = torch.zeros(len(texts), device=self.device).index_add(0, nearest.flatten(), shares.flatten())
-        counts = dict(zip(texts, counts.tolist(), strict=True))
-        return Segmentation(
-            phrases=[one.text for one in classes],
-            winners=[max(one.synonyms, key=counts.get) for one in classes],
-            known=[any(self.known(text) for text in one.synonyms) for one in classes],
-            size=encoded.size,
-            background=background,
-            weights=self.name,
-            coarse_scores=scores,
-            words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
-        )
-
-    def _check(self, encoded) -> None:
-        of_type(encoded, Encoded, "What is asked about is what encode(picture) gave")
-        widths = encoded.mask_embeddings.shape[1], encoded.known_logits.shape[1]
-        if widths != (self.model.config.embed_dim, len(self.vocabulary.known_texts)):
-            raise SSegValueError("The picture was encoded by other weights: encode it with these.")
-
-    def logits(self, masks: Tensor, texts: list[str], embeddings: Tensor, owners: Tensor | None = None):
-        """Logits (M, C) of masks (M, E) and classes, and which text won each (`inference.class_logits`).
-
-        Scaled cosines, less what each text fits on average (`SSegModel.offsets`); words for surroundings are raised by
-        what the background has (`sseg.inference.surroundings`).
-
-        Args:
-            texts, embeddings: T texts and their embeddings (T, E).
-            owners: (T,) the class of each text; None: each is its own.
-        """
-        offsets = self.model.offsets(embeddings)  # (T,)
-        marked = self.vocabulary.surroundings
-        raised = [bool(content_words(text) & marked) for text in texts] if marked else [False]
-        if any(raised):
-            offsets = offsets - self._lift(masks)[:, None] * torch.tensor(raised, device=masks.device)  # (M, T)
-        return inference.class_logits(masks, embeddings, self.model.use_scale, owners, offsets)
-
-    def _lift(self, masks: Tensor) -> Tensor:
-        """What the background raises words for surroundings by: (M, E) -> (M,)."""
-        known = [word["text"] for word in self.vocabulary.naming if word.get("kind") == "surroundings"]
-        embeddings = self.embed([BACKGROUND, *known])
-        logits, _ = inference.class_logits(masks, embeddings, self.model.use_scale,
-                                           offsets=self.model.offsets(embeddings))  # fmt: skip
-        return lift(logits[:, 0], logits[:, 1:])
-
-    def _distractor_logits(self, encoded: Encoded, texts: list[str], embeddings: Tensor) -> Tensor:
-        """Logits (N, V) of the known texts; minus infinity for those that mean one of the asked ones."""
-        same = (embeddings @ self.vocabulary.known_embeddings.T).amax(0) > self.model.config.too_close  # (V,)
-        read = [key(self.vocabulary.read_as(text)) for text in texts]
-        same[[i for text in read for i in self.vocabulary.known_places.get(text, ())]] = True
-        shut_out = torch.zeros(same.shape, device=self.device).masked_fill(same, -torch.inf)
-        shut_out = shut_out - self.model.config.handicap
-        return encoded.known_logits + shut_out  # a fifth of the time of filling (N, V) under a mask
-
-    @torch.inference_mode()
-    def _words_at(self, encoded: Encoded, x: int, y: int, n: int) -> list[dict]:
-        weights = inference.at_pixel(encoded.mask_weights, x, y, encoded.size)
-        return self._best_words(weights @ encoded.known_logits.softmax(1), n)
-
-    def _best_words(self, scores: Tensor, n: int) -> list[dict]:
-        values, order = scores.topk(min(n, len(scores)))
-        pairs = zip(order.tolist(), values.tolist(), strict=True)
-        return [{"phrase": self.vocabulary.known_texts[i], "score": value} for i, value in pairs]
-
-    # ---- the model's own segments ----------------------------------------------------------------------------------
-    @torch.inference_mode()
-    def segment_map(self, encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
-        """The model's own segments, whatever is asked: each pixel goes to its best mask.
-
-        Returns:
-            ids (H, W) int32, index of the mask, and how sure the mask is of the pixel, (H, W) float32 in 0..1.
-        """
-        self._check(encoded)
-        query, sure = inference.top_class(encoded.mask_logits.sigmoid(), encoded.size)
-        return query.cpu().numpy(), sure.cpu().numpy()
-
-    def name_segments(self, encoded: Encoded, top: int = 3) -> list[dict]:
-        """The segments of `segment_map`, biggest first: {"id", "words": the `top` best known texts, "scores", "area"};
-        area is a share of the picture."""
-        return self._name(encoded, self.segment_map(encoded)[0], top)
-
-    def regions(self, encoded: Encoded, top: int = 3) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
-        """For a viewer: `segment_map` with ids counted from 0, the biggest segment, and the best words of each."""
-        query, sure = self.segment_map(encoded)
-        segments = self._name(encoded, query, top)
-        place = np.zeros(len(encoded.mask_logits), np.int32)
-        place[[segment["id"] for segment in segments]] = np.arange(len(segments))
-        return place[query], sure, [segment["words"] for segment in segments]
-
-    @torch.inference_mode()
-    def _name(self, encoded: Encoded, query: np.ndarray, top: int) -> list[dict]:
-        top = whole(top, "The number of words", 1, 1_000_000)
-        probabilities = encoded.known_logits[: len(encoded.mask_logits)].softmax(1)  # (N, V)
-        areas = np.bincount(query.ravel(), minlength=len(probabilities)) / query.size
-        segments = []
-        for i in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)].tolist():
-            best = self._best_words(probabilities[i], top)
-            words, scores = [word["phrase"] for word in best], [word["score"] for word in best]
-            segments.append({"id": i, "words": words, "scores": scores, "area": float(areas[i])})
-        return segments
-
-    def info(self) -> dict:
-        """What these weights are, as plain data."""
-        config = self.model.config
-        kinds: dict[str, int] = {}
-        for word in self.words:
-            kinds[word.get("kind", "word")] = kinds.get(word.get("kind", "word"), 0) + 1
-        return {
-            "weights": self.name,
-            "device": str(self.device),
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "backbone": config.backbone.get("backbone") or config.backbone["model_type"],
-            "image_size": config.image_size,
-            "queries": config.num_queries,
-            "mask_feature": config.mask_feature,
-            "embed_dim": config.embed_dim,
-            "text_layers": config.text_layers,
-            "combine": self.combine,
-            "prompt": self.prompt,
-            "temperature": float(1 / self.model.use_scale),
-            "known_phrases": len(self.vocabulary.known_texts),
-            "known_kinds": kinds,
-        }
+            yield torch.cat([pixels, pixels.flip(3)]) if config.mirrored else pixels

@@ -34,6 +34,8 @@ def test_they_answer_as_other_weights_do(folder, picture):
     assert len(out.to_json()["phrases"]) == 3 and out.explain(5, 5, 2)["words"][0]["phrase"] in ("dog", "grass", "sky")
     one = seg.ask(encoded, ["Puppy"], background=0)
     assert np.allclose(one.scores[0], out.scores[0])  # the others compete, asked for or not
+    two = seg.ask(encoded, ["puppy", "sky"], background=0, competitors=False)
+    assert np.allclose(two.scores, out.scores[[0, 2]] / out.scores[[0, 2]].sum(0), atol=1e-5)
 
 
 def test_their_own_background_holds_until_another_is_asked_for(folder, picture):

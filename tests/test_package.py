@@ -57,8 +57,9 @@ def project_dependencies():
 def test_public_names():
     from sseg import (  # noqa: F401  as people write it
         Comparison,
+        FixedVocabularySegmenter,
+        OpenVocabularySegmenter,
         PseudoMasker,
-        SelfTrainedSegmenter,
         images,
     )
 

@@ -143,7 +143,7 @@ def test_questions(seg, masker, picture):
     for size in (5, "ab", [1], (0, 5), (1.5, 2), (10**9, 10**9), (10**5, 10**5)):
         sentence_of(lambda size=size: found.id_png(size))
     sentence_of(lambda: found.overlay(picture.resize((9, 9))))
-    sentence_of(lambda: seg.name_segments(encoded, -1))
+    sentence_of(lambda: seg.regions(encoded, -1))
     sentence_of(lambda: seg.nearest(5))
     sentence_of(lambda: seg.known(None))
 

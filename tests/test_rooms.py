@@ -17,7 +17,8 @@ LAYERS = [
     {"models", "features", "checkpoint"},
     {"inference", "pseudo_masks", "metrics", "truth"},
     {"segmentation", "vocabulary"},
-    {"segmenter", "fixed_vocabulary", "comparison"},
+    {"segmenter"},
+    {"open_vocabulary", "fixed_vocabulary", "comparison"},
     {"loading"},
     {"__main__", "cli", "app"},
 ]

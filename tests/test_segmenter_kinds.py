@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import sseg
-from sseg.segmenter import Segmenter
+from sseg.open_vocabulary import OpenVocabularySegmenter
 from tests.test_segmenter import WordModel, word_tokenizer
 
 PEOPLE = [{"text": "person"}, {"text": "man", "wider": "person"}, {"text": "woman", "wider": "person"}, {"text": "sky"}]
@@ -15,7 +15,7 @@ PEOPLE = [{"text": "person"}, {"text": "man", "wider": "person"}, {"text": "woma
 def zoo():
     """A dog on the left, grass on the right; "beast" is the wider name of dog and cat, and a word like any other."""
     words = [{"text": "beast"}, {"text": "dog", "wider": "beast"}, {"text": "cat", "wider": "beast"}]
-    seg = Segmenter(WordModel(), word_tokenizer, [*words, {"text": "grass"}, {"text": "sky"}])
+    seg = OpenVocabularySegmenter(WordModel(), word_tokenizer, [*words, {"text": "grass"}, {"text": "sky"}])
     return seg, seg.encode(np.zeros((64, 64, 3), np.uint8))
 
 
@@ -36,13 +36,13 @@ def test_a_kind_that_is_asked_by_name_answers_for_itself(zoo):
 
 
 def test_kinds_without_wider_names_are_words_like_others():
-    seg = Segmenter(WordModel(), word_tokenizer, [{"text": text} for text in ("beast", "dog", "grass")])
+    seg = OpenVocabularySegmenter(WordModel(), word_tokenizer, [{"text": text} for text in ("beast", "dog", "grass")])
     out = seg.ask(seg.encode(np.zeros((64, 64, 3), np.uint8)), "beast")
     assert (out.labels == -1).all()
 
 
 def test_a_wider_name_that_no_caption_said_is_known_by_its_kinds():
-    seg = Segmenter(WordModel(), word_tokenizer, [{"text": "dog", "wider": "beast"}, {"text": "grass"}])
+    seg = OpenVocabularySegmenter(WordModel(), word_tokenizer, [{"text": "dog", "wider": "beast"}, {"text": "grass"}])
     out = seg.ask(seg.encode(np.zeros((64, 64, 3), np.uint8)), "beast, ghost")
     assert out.known == [True, False] and (out.labels[:, :30] == 0).all()
 
@@ -50,7 +50,7 @@ def test_a_wider_name_that_no_caption_said_is_known_by_its_kinds():
 def scores(tiny_weights, picture, words, asked):
     seg = sseg.load(tiny_weights, device="cpu")
     seg.model.config.too_close = 2.0  # random weights find all words alike; here that shuts nobody out
-    own = Segmenter(seg.model, seg.tokenizer, words)
+    own = OpenVocabularySegmenter(seg.model, seg.tokenizer, words)
     return own.ask(own.encode(picture), asked).coarse_scores
 
 

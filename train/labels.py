@@ -13,8 +13,6 @@ from torch import Tensor
 
 from sseg import inference
 from sseg.errors import SSegError
-from sseg.fixed_vocabulary import EncodedCategories
-from sseg.segmenter import Encoded
 from train.alignment import aligned, equal_shares
 from train.data.kept_images import KeptImages
 from train.data.unlabelled import Unlabelled
@@ -80,7 +78,7 @@ def label(
 def _scores(teacher, images, row: int, categories: list[str], views: list[int], mirrored: bool) -> Tensor:
     """The categories' probabilities in one picture, mean over the views: (C, h, w)."""
     if isinstance(images, KeptImages):
-        return probabilities(teacher, encode_maps(teacher, images.maps([row]), views), categories)
+        return probabilities(teacher, teacher.encode_maps(images.maps([row]), views), categories)
     side, image = images.pixels.shape[-1] // STRIDE, images.image(row).numpy()
     scores = torch.zeros(len(categories), side, side)
     sides = (False, True) if mirrored else (False,)
@@ -115,23 +113,8 @@ def _category_weights(teacher, images, folder: Path, count: int, *seen) -> Tenso
 
 def probabilities(teacher, encoded, categories: list[str]) -> Tensor:
     """(C, h, w): each category's probability at each place; the categories alone compete."""
-    if hasattr(teacher, "categories"):  # S-Seg+ has no other words
-        return teacher.ask(encoded, categories, background=0).coarse_scores
-    return teacher.ask(encoded, categories, background=0, competitors=False).coarse_scores
-
-
-def encode_maps(teacher, maps: list[Tensor], divisions: list[int]) -> Encoded | EncodedCategories:
-    """A picture's kept maps (1, C, h, w), fine to coarse, as the teacher encodes the picture itself.
-
-    divisions: into how many regions S-Seg divides the picture, one division after the other; S-Seg+ needs none.
-    """
-    size = tuple(maps[-1].shape[2:])
-    if hasattr(teacher, "categories"):
-        return EncodedCategories(teacher.model.from_maps(maps).float().softmax(1)[0], size)
-    found = [teacher.model.from_maps(maps, k) for k in divisions]
-    weights = torch.cat([inference.mask_weights(one.mask_logits[0], teacher.combine) for one in found]) / len(found)
-    embeddings = torch.cat([one.mask_embeddings[0] for one in found])
-    return teacher.encoded(found[0].mask_logits[0], weights, embeddings, size)
+    alone = teacher.categories is None  # S-Seg+ has no other words
+    return teacher.ask(encoded, categories, background=0, competitors=not alone).coarse_scores
 
 
 def ignore_unsure(labels: Tensor, sure: Tensor, rule: dict) -> tuple[Tensor, dict]:

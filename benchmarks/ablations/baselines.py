@@ -26,7 +26,6 @@ from torch import Tensor
 from benchmarks.ablations.backbones import evaluate, train
 from sseg import inference
 from sseg.features.pixels import PixelFeatures
-from sseg.models.sseg import pool_under_masks
 from sseg.pseudo_masks.generate import pseudo_masks
 from train.evaluation.predictors import Predictor
 from train.provenance import commit, hardware
@@ -47,14 +46,9 @@ class ClusterPredictor(Predictor):
     def __call__(self, image, classes=None):
         model, config = self.segmenter.model, self.segmenter.model.config
         pixels = inference.resize(image, inference.target_size(*image.shape[:2], self.long_side), self.texts.device)
-        out = model.segmenter.pixel_level_module(
-            inference.normalise(pixels, config.pixel_mean, config.pixel_std), output_hidden_states=True
-        )
-        maps = dict(zip((16, 8, 4), out.decoder_hidden_states, strict=True))
-        regions = self.regions(pixels, maps[4].shape[2:])  # (N, h, w) of zeros and ones
-        logits = (SURE * (2 * regions - 1))[None]
-        pooled = torch.cat([pool_under_masks(maps[s], logits) for s in config.mask_feature_levels], -1)
-        embeddings = F.normalize(model.image_projection(pooled)[0], dim=-1)  # (N, E)
+        regions = self.regions(pixels, tuple(length // 4 for length in pixels.shape[2:]))  # (N, h, w) of zeros and ones
+        pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
+        embeddings = model.embed_regions(pixel_values, (SURE * (2 * regions - 1))[None])[0]  # (N, E)
         chosen = torch.arange(len(self.texts)) if classes is None else torch.as_tensor(classes).long()
         scores = inference.class_scores(regions, embeddings, self.texts[chosen], model.scale)
         return chosen[inference.top_class(scores, image.shape[:2])[0].long()].numpy()

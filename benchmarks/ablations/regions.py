@@ -14,8 +14,7 @@ import torch.nn.functional as F
 
 import sseg
 from sseg.features import source
-from sseg.inference import prepare
-from sseg.models.sseg import pool_under_masks
+from sseg.inference import normalise, resize
 from sseg.pseudo_masks.generate import pseudo_masks
 from train.evaluation.datasets.stickers import StickersBenchmark
 from train.provenance import commit, hardware
@@ -44,14 +43,10 @@ def overlaps(masks: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 def judge(segmenter, scene, texts: torch.Tensor, things: int) -> dict[str, torch.Tensor]:
     """For each thing of a scene: named by its true mask, IoU of the best predicted mask, that one named."""
     model, config = segmenter.model, segmenter.model.config
-    pixels = prepare(scene.image, (config.image_size,) * 2, config.pixel_mean, config.pixel_std)
+    pixels = normalise(resize(scene.image, (config.image_size,) * 2), config.pixel_mean, config.pixel_std)
     out = model.encode_image(pixels)
     classes, truth = true_masks(torch.from_numpy(scene.labels), things, out.mask_logits.shape[-1])
-    maps = model.segmenter.pixel_level_module(pixels, output_hidden_states=True).decoder_hidden_states
-    maps = dict(zip((16, 8, 4), maps, strict=True))
-    logits = (2.0 * truth[None] - 1) * SURE
-    features = torch.cat([pool_under_masks(maps[stride], logits) for stride in config.mask_feature_levels], 2)
-    given = F.normalize(model.image_projection(features), dim=-1)[0] @ texts.T  # (G, C)
+    given = model.embed_regions(pixels, (2.0 * truth[None] - 1) * SURE)[0] @ texts.T  # (G, C)
     covered, best = overlaps(out.mask_logits[0] > 0, truth).max(0)  # (G,)
     named = (out.mask_embeddings[0] @ texts.T).argmax(1)[best]  # (G,)
     wanted = torch.tensor(classes)

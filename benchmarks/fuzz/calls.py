@@ -136,7 +136,7 @@ class World:
         except Exception as error:
             error.add_note(said)
             raise
-        found = loaded.ask(loaded.encode(self.picture), None if hasattr(loaded, "categories") else "dog, sky")
+        found = loaded.ask(loaded.encode(self.picture), loaded.categories or "dog, sky")
         assert torch.isfinite(found.coarse_scores).all(), said
         json.dumps(loaded.info())
         return said
@@ -165,7 +165,7 @@ class World:
             "nearest": lambda: self.segmenter.nearest(a, b),
             "regions": lambda: self.segmenter.regions(self.encoded, a),
             "explain": lambda: self.found.explain(a, b, c),
-            "name": lambda: self.segmenter.name_segments(self.encoded, a),
+            "name": lambda: self.segmenter.regions(self.encoded, a),
             "score": lambda: self.found.score_map(a),
             "overlay": lambda: self.found.overlay(a, b),
             "opacity": lambda: self.found.overlay(self.picture, a),

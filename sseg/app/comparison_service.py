@@ -48,7 +48,7 @@ class ComparisonService:
     def categories(self, *names: str) -> list[str] | None:
         """The categories of the last of these weights that has some."""
         found = [self.segmenter(name) for name in names]
-        return next((one.categories for one in reversed(found) if hasattr(one, "categories")), None)
+        return next((one.categories for one in reversed(found) if one.categories), None)
 
     def segmenter(self, name: str):
         """The weights of that name. SSegError for others: a page must not load what strangers type."""

@@ -13,17 +13,29 @@ def add(commands) -> None:
     """Add the command to the parser."""
     compare = commands.add_parser("compare", help="S-Seg beside S-Seg+, or any two weights or lists of words")
     compare.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER", help="picture file, or folder of them")
-    compare.add_argument("--weights", help="side A: bundled name, folder, or owner/name@revision (default: photos if "
-                         "bundled with its S-Seg+, else mini)")
+    compare.add_argument(
+        "--weights",
+        help="side A: bundled name, folder, or owner/name@revision (default: photos if "
+        "bundled with its S-Seg+, else mini)",
+    )
     compare.add_argument("--plus", help="side B (default: photos-plus or mini-plus)")
     compare.add_argument("--phrases", help="what A is asked for (default: the categories of S-Seg+)")
     compare.add_argument("--plus-phrases", help="what B is asked for (default: the same)")
     compare.add_argument("--background", type=float, default=0.0, metavar="S", help="lowest score that counts, 0..1")
     compare.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
-    compare.add_argument("--truth", type=Path, metavar="MASK", help="PNG of ids: 0 background, 1 the first category, "
-                         "255 not counted; for several pictures a folder with NAME.png of each")
-    compare.add_argument("--out", type=Path, metavar="DIR", help="write NAME.a.png, NAME.b.png (ids) and NAME.json of "
-                         "each picture, and contact-sheet.png of all")
+    compare.add_argument(
+        "--truth",
+        type=Path,
+        metavar="MASK",
+        help="PNG of ids: 0 background, 1 the first category, "
+        "255 not counted; for several pictures a folder with NAME.png of each",
+    )
+    compare.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write NAME.a.png, NAME.b.png (ids) and NAME.json of each picture, and contact-sheet.png of all",
+    )
     compare.add_argument("--json", action="store_true", help="one JSON object a picture, then one for all of them")
     compare.set_defaults(run=run)
 
@@ -45,8 +57,10 @@ def run(options) -> int:
 
     def both(path):
         rgb, full = images.read_sized(path)
-        a, b = (comparison.answer(side, side.encode(rgb), words, options.background)
-                for side, words in zip(sides, asked, strict=True))
+        a, b = (
+            comparison.answer(side, side.encode(rgb), words, options.background)
+            for side, words in zip(sides, asked, strict=True)
+        )
         return rgb, full, a, b, comparison.compare(a, b, mask_of(path, options.truth) if options.truth else None, full)
 
     for path, (rgb, full, a, b, compared) in batch.each(both):
@@ -67,7 +81,7 @@ def run(options) -> int:
 
 def _asked(sides, phrases: str | None, plus_phrases: str | None) -> list:
     """What each side is asked for: what was typed, else the other's words, else the categories that a side has."""
-    own = next((list(side.categories) for side in reversed(sides) if hasattr(side, "categories")), None)
+    own = next((side.categories for side in reversed(sides) if side.categories), None)
     first, second = phrases or plus_phrases or own, plus_phrases or phrases or own
     if first is None:
         raise SSegError('Neither weights have categories of their own: say what to look for, --phrases "dog, grass".')
@@ -103,8 +117,10 @@ def _write_comparison(folder: Path, name: str, a, b, report: dict) -> None:
 
 
 def _comparison_lines(report: dict) -> str:
-    lines = [f"{report['image']}  agreement {100 * report['agreement']:.1f} %, "
-             f"outlines {100 * report['boundary_agreement']:.1f} %"]
+    lines = [
+        f"{report['image']}  agreement {100 * report['agreement']:.1f} %, "
+        f"outlines {100 * report['boundary_agreement']:.1f} %"
+    ]
     for flip in report["flips"][:5]:
         came, went = (flip[key] or "background" for key in ("from", "to"))
         share, area = 100 * flip["share_of_from"], 100 * flip["area"]

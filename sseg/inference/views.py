@@ -30,9 +30,9 @@ def normalise(pixels: Tensor, mean, std) -> Tensor:
     return ((pixels.float() / 255 - mean) / std).contiguous()
 
 
-def prepare(image: np.ndarray, size: tuple[int, int], mean, std, device="cpu") -> Tensor:
-    """uint8 (H, W, 3) -> normalised float32 (1, 3, h, w), resized with antialiasing; (h, w) = `size`."""
-    return normalise(resize(image, size, device), mean, std)
+def unmirrored(maps: Tensor) -> list[Tensor]:
+    """Maps (B, C, h, w) of an image as it is and, if B is 2, mirrored -> each (C, h, w) as the image lies."""
+    return [maps[0], *(one.flip(2) for one in maps[1:])]
 
 
 def windows(height: int, width: int, side: int, stride: int = 4) -> list[tuple[int, int]]:

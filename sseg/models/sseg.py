@@ -191,7 +191,9 @@ class SSegModel(PreTrainedModel):
         mask_features = self.read_masks(masks[-1], queries[-1], maps, pixels.hidden_states)
         return masks, mask_features, features
 
-    def read_masks(self, masks: Tensor, queries: Tensor, maps: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
+    def read_masks(
+        self, masks: Tensor, queries: Tensor | None, maps: Sequence[Tensor], levels: Sequence[Tensor]
+    ) -> Tensor:
         """What the meaning of each mask is read from: (B, N, `feature_dim`).
 
         Args:
@@ -203,10 +205,19 @@ class SSegModel(PreTrainedModel):
             return queries
         features = [pool_under_masks(one, masks) for one in maps] if kind in ("encoder", "both") else []
         if kind in ("pooled", "both"):
-            width = self.config.mask_stride * levels[-1].shape[-1]  # of the picture
+            width = self.config.mask_stride * levels[-1].shape[-1]  # of the image
             by_stride = {round(width / level.shape[-1]): level for level in levels}
             features += [pool_under_masks(by_stride[s], masks) for s in self.config.mask_feature_levels]
         return torch.cat(features, dim=-1)
+
+    def embed_regions(self, pixel_values: Tensor, mask_logits: Tensor) -> Tensor:
+        """What given regions mean: normalised images (B, 3, H, W) and mask logits (B, N, h, w) at any stride ->
+        embeddings (B, N, E) of unit length; for weights that read meaning under masks, not from queries."""
+        maps = self.encoder(pixel_values).feature_maps
+        levels = ()
+        if self.config.mask_feature in ("pooled", "both"):
+            levels = self.segmenter.pixel_level_module.decoder(list(maps), output_hidden_states=True).hidden_states
+        return self.embed_features(self.read_masks(mask_logits, None, maps, levels))
 
     def embed_features(self, features: Tensor) -> Tensor:
         """Mask features (..., `feature_dim`) -> embeddings (..., E) of unit length."""

@@ -26,7 +26,7 @@ from sseg.app.components.viewer import STATIC, pack_ids
 from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
 from sseg.app.tabs import segment
 from sseg.arguments import BACKGROUND
-from sseg.segmenter import Segmenter
+from sseg.open_vocabulary import OpenVocabularySegmenter
 from tests.conftest import ROOT
 
 
@@ -90,8 +90,8 @@ def test_other_words_about_the_same_picture_never_encode_it_again(client, path, 
 
 def test_a_run_asks_the_weights_once(client, path, monkeypatch):
     """The picture and its figures come from one answer, and so does another threshold."""
-    asked, ask = [], Segmenter.ask
-    monkeypatch.setattr(Segmenter, "ask", lambda *args, **kw: asked.append(args[2]) or ask(*args, **kw))
+    asked, ask = [], OpenVocabularySegmenter.ask
+    monkeypatch.setattr(OpenVocabularySegmenter, "ask", lambda *args, **kw: asked.append(args[2]) or ask(*args, **kw))
     path.write_bytes(path.read_bytes() + b"asked once")  # a file that no other test has sent
     _, found = send(client, path, "dog, sky", 0.2)
     assert asked == ["dog, sky"]
@@ -207,7 +207,7 @@ def test_the_templates_hold_no_value():
 def test_an_unknown_word_is_marked_and_gets_near_ones(client, path, loaded, monkeypatch):
     view, _ = send(client, path, "axolotl")
     assert view["segments"][0]["near"] == []  # nothing but its letters says what it means
-    monkeypatch.setattr(Segmenter, "knows_unseen", True)
+    monkeypatch.setattr(OpenVocabularySegmenter, "knows_unseen", True)
     view, _ = send(client, path, "axolotl, the dogs, axolotl|dog")
     assert [one["known"] for one in view["segments"]] == [False, True, True]
     assert view["segments"][1]["near"] == []

@@ -448,8 +448,8 @@ def test_own_features_are_those_that_masks_are_made_of(tiny_weights):
     own = source(f"sseg:{tiny_weights}")
     segmenter, pixels = sseg.load(tiny_weights, device="cpu"), pictures(64, 32, 3)
     config = segmenter.model.config
-    inputs = [inference.prepare(p.permute(1, 2, 0).numpy(), (64, 32), config.pixel_mean, config.pixel_std)
-              for p in pixels]  # fmt: skip
+    inputs = [inference.resize(p.permute(1, 2, 0).numpy(), (64, 32)) for p in pixels]
+    inputs = [inference.normalise(one, config.pixel_mean, config.pixel_std) for one in inputs]
     with torch.no_grad():
         planes = segmenter.model.encode_image(torch.cat(inputs)).pixel_features  # (B, C, 16, 8)
     expected = (planes / planes.norm(dim=1, keepdim=True)).permute(0, 2, 3, 1)

@@ -139,14 +139,14 @@ def test_target_size_keeps_the_long_side_and_the_stride(size):
 
 def test_prepare_normalises_and_keeps_flat_colour():
     image = np.full((50, 70, 3), (255, 0, 51), np.uint8)
-    pixels = inference.prepare(image, (64, 96), [0.5, 0.5, 0.1], [0.5, 0.25, 0.1])
+    pixels = inference.normalise(inference.resize(image, (64, 96)), [0.5, 0.5, 0.1], [0.5, 0.25, 0.1])
     assert pixels.shape == (1, 3, 64, 96) and pixels.dtype == torch.float32
     assert torch.allclose(pixels[0, :, 10, 10], torch.tensor([1.0, -2.0, 1.0]), atol=1e-5)
 
 
 def test_prepare_averages_when_it_shrinks():
     checker = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
-    pixels = inference.prepare(checker, (32, 32), [0.0] * 3, [1.0] * 3)
+    pixels = inference.normalise(inference.resize(checker, (32, 32)), [0.0] * 3, [1.0] * 3)
     assert torch.allclose(pixels, torch.full_like(pixels, 0.5), atol=0.02)  # without antialiasing: 0 or 1
 
 

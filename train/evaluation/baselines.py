@@ -73,7 +73,7 @@ class SSeg(Model):
 
     def __init__(self, name, device="auto", combine=None):
         self.segmenter = sseg.load(name, device=device, combine=combine, prompt="{}")  # the protocol has the templates
-        if hasattr(self.segmenter, "categories"):
+        if self.segmenter.categories:
             raise SSegError(f'"{name}" is S-Seg+, which answers for its own categories alone: leave --protocol out.')
         self.device, config = self.segmenter.device, self.segmenter.model.config
         self.mean, self.std = config.pixel_mean, config.pixel_std
@@ -85,12 +85,13 @@ class SSeg(Model):
     def _embed(self, prompts):
         return self.segmenter.embed(prompts)
 
+    def normalise(self, windows):
+        return windows  # what masks are smoothed by are the image's own colours
+
     def _look(self, windows, texts):
-        out = self.segmenter.model.encode_image(windows)
+        out = self.segmenter.model.encode_image(super().normalise(windows))
         images, logits = out.image_embeddings.float(), out.mask_logits.float()
-        if self.segmenter.model.config.refine_clusters:
-            mean, std = (torch.tensor(v, device=windows.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-            logits = self.segmenter.smoothed((255 * (windows * std + mean)).round().to(torch.uint8), logits)
+        logits = self.segmenter.smoothed((255 * windows).round().to(torch.uint8), logits)
         return [Evidence(one.float() @ texts.T, inference.mask_weights(masks, self.segmenter.combine),
                          tuple(masks.shape[1:]), image @ texts.T)
                 for one, masks, image in zip(out.mask_embeddings, logits, images, strict=True)]

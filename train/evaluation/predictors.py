@@ -33,8 +33,7 @@ def check_distinct(names: list[str]) -> None:
 
 def predictor(segmenter, names: list[str], long_side: int | None = None):
     """What makes label maps over these class names (synonyms joined by `|`) with any weights."""
-    student = hasattr(segmenter, "categories")
-    return (CategoryPredictor if student else Predictor)(segmenter, names, long_side)
+    return (CategoryPredictor if segmenter.categories else Predictor)(segmenter, names, long_side)
 
 
 class CategoryPredictor:
