@@ -85,7 +85,7 @@ class FixedVocabularySegmenter(Segmenter):
         Raises:
             SSegError: something that is no category, or a threshold outside 0..1.
         """
-        of_type(encoded, EncodedCategories, "What is asked about is what encode(picture) gave")
+        of_type(encoded, EncodedCategories, "What is asked about is what encode(image) gave")
         if len(encoded.probabilities) != len(self.categories):
             raise SSegValueError("The picture was encoded by other weights: encode it with these.")
         background = self._threshold(background)
@@ -104,6 +104,10 @@ class FixedVocabularySegmenter(Segmenter):
             coarse_scores=scores,
             words_at=lambda x, y, n: self._best_at(encoded, x, y, n),
         )
+
+    def _candidates(self, encoded: EncodedCategories, limit: int) -> list[str]:
+        of_type(encoded, EncodedCategories, "What is asked about is what encode(image) gave")
+        return self.categories
 
     def place(self, asked: PhraseClass) -> int:
         """Which category is meant: the first that shares a synonym."""

@@ -228,6 +228,19 @@ class OpenVocabularySegmenter(Segmenter):
             words_at=lambda x, y, n: self._words_at(encoded, x, y, n),
         )
 
+    @torch.inference_mode()
+    def _candidates(self, encoded: Encoded, limit: int) -> list[str]:
+        self._check(encoded)
+        shares = encoded.mask_weights.mean((1, 2)) @ encoded.known_logits.softmax(1)  # (V,) of the image
+        candidates, taken = [], set()
+        for place in shares.argsort(descending=True).tolist():
+            if place not in taken:
+                candidates.append(self.vocabulary.known_texts[place])
+                taken.update(self.vocabulary.known_places[key(candidates[-1])])
+            if len(candidates) == limit:
+                break
+        return candidates
+
     def _check(self, encoded) -> None:
         of_type(encoded, Encoded, "What is asked about is what encode(picture) gave")
         widths = encoded.mask_embeddings.shape[1], encoded.known_logits.shape[1]

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from sseg import images, inference
-from sseg.arguments import check_background, whole
+from sseg.arguments import check_background, share, whole
 from sseg.cost import check_seen
 from sseg.segmentation import Segmentation
 
 LONG_SIDES = (64, 4096)  # pixels at which an image may be looked at
+CANDIDATES = 3  # phrases that are asked for to suggest one
 
 
 class Segmenter(ABC):
@@ -47,6 +48,40 @@ class Segmenter(ABC):
             competitors: what else the weights know takes part, so that one word does not fill the image; False: the
                 phrases share each pixel among themselves.
         """
+
+    def suggest(self, encoded, limit: int = 10, least: float = 0.01) -> list[dict]:
+        """What is here? Phrases that the weights know and find in the image, what covers and fits most first.
+
+        Args:
+            encoded: from `encode` of the same weights.
+            limit: how many phrases at most.
+            least: share of the image, 0..1, that a phrase has to win at the weights' own threshold.
+
+        Returns:
+            A list of {"phrase", "area" 0..1, "score" 0..1}, which may be empty; of synonyms and of a thing and its
+            kinds ("person", "man") one.
+
+        Raises:
+            SSegError: a limit that is no whole number from 1 to 50, a share outside 0..1, or what other weights
+                encoded.
+
+        Example:
+            >>> segmenter.suggest(segmenter.encode("dog.jpg"))  # doctest: +SKIP
+            [{'phrase': 'dog', 'area': 0.24, 'score': 0.85}, {'phrase': 'carpet', 'area': 0.05, 'score': 0.74}]
+        """
+        limit, least = whole(limit, "The number of suggestions", 1, 50), share(least, "The least share")
+        candidates = self._candidates(encoded, CANDIDATES * limit)
+        if not candidates:
+            return []
+        answer = self.ask(encoded, candidates)
+        rows = zip(candidates, answer.areas, answer.mean_scores, strict=True)
+        found = [{"phrase": phrase, "area": area, "score": score} for phrase, area, score in rows if area]
+        found = [one for one in found if one["area"] >= least]
+        return sorted(found, key=lambda one: -one["area"] * one["score"])[:limit]
+
+    @abstractmethod
+    def _candidates(self, encoded, limit: int) -> list[str]:
+        """Phrases that may be in the image, the likeliest first, no two of one meaning."""
 
     @abstractmethod
     def encode_maps(self, maps: list[Tensor], divisions: list[int]) -> Any:
