@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from sseg.app import memory, theme
 from sseg.app import weights as live_weights
 from sseg.app.components import cards
+from sseg.app.components.viewer import text
 from sseg.app.guards import gate
 from sseg.app.guards.bodies import Bodies
 from sseg.app.guards.room import Room
@@ -54,7 +55,9 @@ class StatusLine(gr.HTML):
     """Name of the page and the live weights; value: {"line": ..., "sentence": ...}."""
 
     def __init__(self, value):
-        super().__init__(value, html_template=TOP, js_on_load=TOP_JS, apply_default_css=False)
+        super().__init__(
+            value, html_template=TOP, js_on_load=text("dropping.js", before=TOP_JS), apply_default_css=False
+        )
 
     def postprocess(self, value):
         return value
@@ -79,7 +82,7 @@ def build(segmenter, weights) -> gr.Blocks:
         status = StatusLine(live_weights.status(segmenter, weights))
         with gr.Tabs(selected=SEGMENT) as tabs:
             with gr.Tab("Segment", id=SEGMENT) as first:
-                picture, chosen = segment.add(service, weights.loadable)
+                picture, chosen = segment.add(service, weights.loadable, page)
             with gr.Tab("Pseudo-masks", id=PSEUDO_MASKS) as second:
                 pseudo_masks.add(service, second, picture)
             with gr.Tab("Compare", id=COMPARE) as third:

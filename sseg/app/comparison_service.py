@@ -112,9 +112,10 @@ def _teacher(student: str) -> str:
 
 
 def _colors(compared: Comparison) -> list:
-    """A colour for each category; those that occur come first, biggest first, so that no two of them look alike."""
+    """A colour for each category, its own if no bigger one has it, so that no two that occur look alike."""
     count = len(compared.categories)
     areas = sum(np.bincount(side[side >= 0].ravel(), minlength=count) for side in (compared.a, compared.b))
     colors = np.empty((count, 3), int)
-    colors[np.argsort(-areas, kind="stable")] = images.colors(count)
+    order = np.argsort(-areas, kind="stable")
+    colors[order] = images.colors_of([compared.categories[place] for place in order])
     return colors.tolist()

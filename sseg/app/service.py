@@ -27,7 +27,7 @@ import sseg
 from sseg import checkpoint, images
 from sseg.app.components.viewer import pack_ids
 from sseg.errors import SSegError
-from sseg.phrases import parse
+from sseg.phrases import key, parse, synonyms_of
 
 VIEW_PIXELS = 2_000_000  # bigger pictures are scaled down to this: the page repaints every pixel while a slider moves
 HELD_BYTES = 512 << 20  # encoded pictures kept in memory
@@ -37,7 +37,8 @@ NAMES_PER_REGION = 3
 MOST_UNSEEN = 3  # words that no caption held, up to which the page says what is near each
 MOST_NEAR = 3
 NEAR = 0.4  # cosine of two texts from which one is said to be near the other
-ASK = "Your picture has been read. Type what should be found in it: answers come at once."
+ASK = "These weights find nothing here that they know by themselves. Type what you see: answers come at once."
+PROPOSED = "Words that these weights know and find here. Take out what is wrong, add what is missing."
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Held:
     encoded: object
     full_size: tuple[int, int]  # (H, W) of the picture upright, before it was scaled down
     seconds: float  # that encoding took
+    suggested: list[str] | None = None  # known phrases that are found here; None: nobody has looked yet
 
     @property
     def nbytes(self):
@@ -222,6 +224,28 @@ class Service:
         nothing = np.zeros(held.rgb.shape[:2])
         return self._view(held, "", self.loaded(held.weights).background, pack_ids(nothing, nothing), [], ASK)
 
+    def propose(self, path, weights=None, last="", at_stage=lambda stage: None):
+        """Words for a picture file that the weights find by themselves, and what `segment` says of these; without any,
+        the picture alone, and None."""
+        held = self.hold(path, at_stage, weights)
+        at_stage("Finding words")
+        words = ", ".join(self.suggestions(held))
+        if not words:
+            return words, self.look(path, weights), None
+        view, report = self.show(held, words, None, again=held.key == last)
+        return words, {**view, "note": PROPOSED}, report
+
+    def suggestions(self, held: Held) -> list[str]:
+        """What the weights find in a held picture by themselves, best first."""
+        if held.suggested is None:
+            held.suggested = [one["phrase"] for one in self.loaded(held.weights).suggest(held.encoded)]
+        return held.suggested
+
+    def also(self, held: Held, phrases) -> list[str]:
+        """Of those, what has not been asked for."""
+        asked = {key(text) for phrase in phrases for text in synonyms_of(phrase)}
+        return [text for text in self.suggestions(held) if key(text) not in asked]
+
     def ask(self, key, words, background=None):
         """The same for a picture that is held already."""
         return self.show(self.find(key), words, background, again=True)
@@ -232,11 +256,12 @@ class Service:
         note = _note(held, time.perf_counter() - start, again)
         report = self.report(held, words, background)
         mask = pack_ids(result.best + 1, result.confidence)
-        return self._view(held, words, report["background"], mask, self._segments(held, result), note), report
+        view = self._view(held, words, report["background"], mask, self._segments(held, result), note)
+        return {**view, "also": self.also(held, result.phrases)}, report
 
     def _segments(self, held, result) -> list[dict]:
         """What the legend says of each phrase; of few unseen words also what is near them."""
-        colors = images.colors(len(result.phrases)).tolist()
+        colors = images.colors_of(result.phrases).tolist()
         few = result.known.count(False) <= MOST_UNSEEN
         columns = zip(result.phrases, colors, result.known, result.winners, strict=True)
         return [
@@ -261,6 +286,7 @@ class Service:
             "image": Image.fromarray(held.rgb),
             "mask": mask,
             "segments": segments,
+            "also": [],
             "key": held.key,
             "words": words,
             "background": background,

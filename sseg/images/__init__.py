@@ -1,6 +1,7 @@
 """Pictures in, pictures out: reading any picture safely; palette, id PNG, overlay, COCO run lengths."""
 
 import io
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,10 @@ PALETTE = (
     (120, 60, 165), (255, 225, 0), (225, 30, 0), (165, 165, 90), (210, 225, 90),
     (165, 105, 180), (240, 165, 150), (135, 120, 225), (255, 210, 255), (255, 75, 150),
 )  # fmt: skip
+
+# Places in the palette: of what has a colour of its own in people's minds, and the order in which others are given.
+OWN = {"sky": 0, "person": 1, "grass": 6, "tree": 7, "water": 9, "ground": 13, "sand": 14, "snow": 18}
+STRONG = (0, 1, 2, 8, 11, 12, 19, 5, 10, 3, 9, 6, 15, 17, 4, 7, 13, 14, 16, 18)
 
 _AT_ONCE = 25_000_000  # pixels of an opaque picture that is worked on as a whole; others and bigger ones in bands
 
@@ -129,6 +134,21 @@ def colors(count: int) -> np.ndarray:
     shades = [base, base * 0.6, base * 0.45 + 140]
     rounds = [shades[i % len(shades)] for i in range(-(-max(count, 1) // len(base)))]
     return np.concatenate(rounds)[:count].round().clip(0, 255).astype(np.uint8)
+
+
+def colors_of(phrases: list[str]) -> np.ndarray:
+    """A colour for each phrase, which is the same whatever it is asked with, as far as no other one has it already:
+    uint8 (P, 3), of `colors`."""
+    count = len(PALETTE)
+    rounds = -(-max(len(phrases), 1) // count)
+    chosen: list[int] = []
+    for phrase in phrases:
+        start = zlib.crc32(phrase.strip().casefold().encode()) % (count // 2)  # one of the stronger half
+        order = [STRONG[(start + step) % count] for step in range(count)]
+        own = [OWN[word] for word in phrase.casefold().split("|") if word in OWN]
+        places = [turn * count + place for turn in range(rounds) for place in (own + order if turn == 0 else order)]
+        chosen.append(next(place for place in places if place not in chosen))
+    return colors(rounds * count)[chosen]
 
 
 def outlines(labels: np.ndarray) -> np.ndarray:

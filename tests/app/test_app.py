@@ -18,7 +18,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import sseg
-from sseg import checkpoint
+from sseg import checkpoint, images
 from sseg.app import failures, main, weights
 from sseg.app.build import build
 from sseg.app.components import cards, examples
@@ -27,6 +27,7 @@ from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
 from sseg.app.tabs import segment
 from sseg.arguments import BACKGROUND
 from sseg.open_vocabulary import OpenVocabularySegmenter
+from sseg.paths import ASSETS
 from tests.conftest import ROOT
 
 
@@ -37,7 +38,7 @@ def send(client, file, words="dog, grass", background=0.0):
 def test_public_events_are_the_documented_ones(client):
     assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
         "/compare",
-        "/segment", "/ask", "/explain_pixel", "/pseudo_masks", "/explain_patch", "/pseudo_masks_truth",
+        "/segment", "/ask", "/suggest", "/explain_pixel", "/pseudo_masks", "/explain_patch", "/pseudo_masks_truth",
     }  # fmt: skip
 
 
@@ -73,6 +74,17 @@ def test_other_weights_can_be_chosen_for_a_picture(client, path):
         client.predict(handle_file(path), "dog", 0.2, "/etc", api_name="/segment")
 
 
+def test_programs_can_ask_what_is_here(client):
+    file = ASSETS / "examples" / "cat.jpg"
+    photographs = sseg.load("photos", device="cpu")
+    rgb, _ = images.read_sized(file, max_pixels=VIEW_PIXELS)
+    expected = photographs.suggest(photographs.encode(rgb))
+    found = client.predict(handle_file(file), "photos", api_name="/suggest")
+    assert [one["phrase"] for one in found] == [one["phrase"] for one in expected] and found[0]["phrase"] == "cat"
+    with pytest.raises(AppError, match="There is no picture yet"):
+        client.predict(None, "photos", api_name="/suggest")
+
+
 def test_other_words_about_the_same_picture_never_encode_it_again(client, path, loaded, monkeypatch):
     runs = []
     encode = loaded[0].encode
@@ -91,7 +103,13 @@ def test_other_words_about_the_same_picture_never_encode_it_again(client, path, 
 def test_a_run_asks_the_weights_once(client, path, monkeypatch):
     """The picture and its figures come from one answer, and so does another threshold."""
     asked, ask = [], OpenVocabularySegmenter.ask
-    monkeypatch.setattr(OpenVocabularySegmenter, "ask", lambda *args, **kw: asked.append(args[2]) or ask(*args, **kw))
+
+    def counted(self, encoded, phrases, *args, **kw):
+        if isinstance(phrases, str):  # what is suggested is asked as a list, once a picture
+            asked.append(phrases)
+        return ask(self, encoded, phrases, *args, **kw)
+
+    monkeypatch.setattr(OpenVocabularySegmenter, "ask", counted)
     path.write_bytes(path.read_bytes() + b"asked once")  # a file that no other test has sent
     _, found = send(client, path, "dog, sky", 0.2)
     assert asked == ["dog, sky"]

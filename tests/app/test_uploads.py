@@ -212,4 +212,4 @@ def test_no_component_reads_files_by_a_rule_of_its_own(loaded):
     """A new input that takes files has to go through the check too."""
     readers = {type(block).__name__ for fn in build(*loaded).fns.values() for block in fn.inputs
                if getattr(block, "data_model", None) and not isinstance(block, gr.HTML)}  # fmt: skip
-    assert readers == {"PictureInput", "File"}
+    assert readers == {"ImageInput", "ImageButton", "File"}

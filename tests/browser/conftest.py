@@ -57,7 +57,7 @@ def clean_page(browser, address):
     def opened(where="", height=800):
         context = browser.new_context(viewport={"width": 1280, "height": height})
         page, complaints = context.new_page(), []
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(20_000)
         page.on("console", lambda message: message.text == GRADIO_NOISE or complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))

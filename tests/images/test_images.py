@@ -212,3 +212,16 @@ def test_there_are_colours_for_any_number():
     assert images.colors(200).shape == (200, 3) and images.colors(0).shape == (0, 3)
     assert np.array_equal(images.colors(20), images.PALETTE)
     assert len({tuple(color) for color in images.colors(60)}) == 60
+
+
+def test_a_phrase_keeps_its_colour_whatever_it_is_asked_with():
+    alone = images.colors_of(["zebra"])[0].tolist()
+    many = images.colors_of(["sky", "grass", "zebra", "person"])
+    assert many[2].tolist() == alone
+    assert images.colors_of(["Sky"])[0].tolist() == many[0].tolist()
+
+
+def test_no_two_phrases_of_a_question_have_one_colour():
+    phrases = [f"thing {number}" for number in range(45)]
+    assert len({tuple(color) for color in images.colors_of(phrases).tolist()}) == 45
+    assert images.colors_of([]).shape == (0, 3)

@@ -1,4 +1,6 @@
-"""Where a picture comes from: a file, the clipboard, a camera or an example."""
+"""Where an image comes from: a file, the clipboard, a drop anywhere on the page, a phone's camera, or an example."""
+
+from types import SimpleNamespace
 
 import gradio as gr
 
@@ -6,10 +8,11 @@ from sseg.app.components.examples import NONE, Example, ExampleStrip
 from sseg.app.guards.uploads import own_file
 
 
-class PictureInput(gr.Image):
+class ImageInput(gr.Image):
     """gr.Image that hands the file on untouched: reading it, and saying what is wrong with it, is the library's job.
 
-    `uploads.Page` has looked at the path already; no other page can forget to.
+    `uploads.Page` has looked at the path already; no other page can forget to. It is never seen: the viewer shows the
+    image.
     """
 
     is_template = True
@@ -18,28 +21,29 @@ class PictureInput(gr.Image):
         return own_file(payload.path) if payload else None
 
 
-def row(shown: list[Example], path: str | None = None) -> tuple[PictureInput, ExampleStrip]:
-    """The row below a viewer, inside the current Blocks: the person's picture, `path` at first, and the examples.
+class ImageButton(gr.UploadButton):
+    """Opens the file dialog, or a phone's camera; `static/dropping.js` gives it what is dropped or pasted."""
 
-    The example that is the picture is marked.
+    is_template = True
+
+    def preprocess(self, payload):
+        return own_file(payload.path) if payload else None
+
+
+def bar(shown: list[Example], path: str | None = None) -> SimpleNamespace:
+    """The bar above a viewer, inside the current Blocks: `button`, `examples`, and `image`, which is `path` at first.
+
+    The example that is the image is marked.
     """
     at_first = next((place for place, one in enumerate(shown) if one.path == path), NONE)
 
-    def mark(picture):
+    def mark(image):
         copies = [own_file(one.path) for one in shown]
-        return gr.update(chosen=copies.index(picture) if picture in copies else NONE)
+        return gr.update(chosen=copies.index(image) if image in copies else NONE)
 
+    image = ImageInput(path, label="image", type="filepath", visible=False)
     with gr.Row(elem_classes="sseg-source"):
-        picture = PictureInput(
-            value=path,
-            label="Your picture",
-            sources=["upload", "clipboard", "webcam"],
-            type="filepath",
-            height=190,
-            scale=2,
-            min_width=220,
-            buttons=[],
-        )
-        thumbs = ExampleStrip(shown, chosen=at_first, elem_classes="sseg-examples", scale=3, visible=bool(shown))
-    picture.change(mark, picture, thumbs, queue=False, show_progress="hidden", api_visibility="private")
-    return picture, thumbs
+        button = ImageButton("Choose an image", file_types=["image"], size="md", elem_classes="sseg-choose", scale=0)
+        thumbs = ExampleStrip(shown, chosen=at_first, elem_classes="sseg-examples", visible=bool(shown))
+    image.change(mark, image, thumbs, queue=False, show_progress="hidden", api_visibility="private")
+    return SimpleNamespace(image=image, button=button, examples=thumbs)

@@ -16,7 +16,7 @@ from PIL import Image
 from sseg.app import answers
 
 STATIC = Path(__file__).parents[1] / "static"
-SCRIPTS = ("dom.js", "viewer.js", "legend.js", "saving.js")  # of every viewer
+SCRIPTS = ("dom.js", "names.js", "viewer.js", "legend.js", "saving.js")  # of every viewer
 
 
 class ViewerData(GradioModel):
@@ -35,6 +35,7 @@ class SegmentData(ViewerData):
     """Segments also say: known, near, winner."""
 
     words: str  # as typed
+    also: list[str]  # known phrases that are found there, too
     background: float  # share of the scale 0..1 below which a pixel counts as background
     weights: str  # name of those that answered
 
@@ -87,7 +88,8 @@ class Viewer(gr.HTML):
     """A picture with segments painted over it and a legend; `SegmentViewer` and `ClusterViewer` say what is beside it.
 
     Value: None, or a dict with the fields of the data model, where files are PIL pictures or `Saved` ones. Properties
-    besides the value: `panel`, the id of the element that receives the legend and what goes with it; `weights`, a name
+    besides the value: `panel`, the id of the element that receives the legend and what goes with it; `controls_at`,
+    the id of one for the sliders, "" to leave them under the picture; `weights`, a name
     for the code texts, of the weights that are `live`; `stage`, what is running now ("" for nothing); `error`, one
     sentence or "".
     """
@@ -101,11 +103,12 @@ class Viewer(gr.HTML):
     thing = "segment"  # what a row of the legend is
     files = {"image": "webp", "mask": "png"}  # fields that are pictures
 
-    def __init__(self, value=None, *, panel="", weights="", live="", stage="", error="", **kw):
+    def __init__(self, value=None, *, panel="", controls_at="", weights="", live="", stage="", error="", **kw):
         # attributes, because gradio reads its configuration by name, and takes a name quoted in the script for an event
         self.panel, self.weights, self.live, self.stage, self.error = panel, weights, live, stage, error
         # in the script, because a page that is told of a change before it shows the component forgets the properties
-        setup = {"panel": panel, "controls": self.controls, "columns": self.columns, "thing": self.thing}
+        setup = {"panel": panel, "controlsAt": controls_at, "controls": self.controls}
+        setup |= {"columns": self.columns, "thing": self.thing}
         section = f'<section class="sv" aria-label="{self.label_of_section}">'
         setup = f"const setup = {json.dumps(setup)};\n"
         super().__init__(
@@ -140,7 +143,7 @@ class SegmentViewer(Viewer):
     data_model = SegmentData
     label_of_section = "Segmented picture"
     part, scripts = "segment.html", ("heat.js", "segment.js")
-    controls = ("opacity", "background", "unnamed")
+    controls = ("opacity", "background", "names", "unnamed")
     columns = (column("area", "percent", 50), column("area", "bar", 70), column("score", "decimals", 34))
 
 

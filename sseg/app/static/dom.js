@@ -24,6 +24,14 @@ function bytesOf(image) {
   return c.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data;
 }
 
+function remember(name, value) {                   // in this browser, if it lets us
+  try { localStorage.setItem('sseg-' + name, value); } catch {}
+}
+
+function remembered(name) {
+  try { return localStorage.getItem('sseg-' + name); } catch { return null; }
+}
+
 function say(sentence) {                           // what went wrong, or "" for nothing
   const p = $('.sv-error');
   p.textContent = sentence;

@@ -8,6 +8,8 @@ const FORMS = {
 const columns = setup.columns, headed = columns.some(column => column.head);
 panel.style.setProperty('--columns', columns.map(column => column.width + 'px').join(' '));
 
+if ($('.svp-all', panel)) $('.svp-all', panel).onclick = showAll;
+
 function renderHeads() {
   const heads = $('.svp-heads', panel);
   if (!headed || !heads) return;
@@ -75,6 +77,8 @@ function renderNumbers() {                         // of the present threshold; 
 }
 
 function markPressed() {
+  const all = $('.svp-all', panel);
+  if (all) all.hidden = !isolated.size;
   for (const row of legend.children) {
     const id = Number(row.dataset.id), button = $('.svp-heat', row);
     $('.svp-row', row).setAttribute('aria-pressed', String(isolated.has(id)));

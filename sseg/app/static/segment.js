@@ -14,6 +14,7 @@ function whenNew(value) {
   cross = null;
   if (!moved) setBackground(100 * value.background);
   renderUnknown(value.segments);
+  renderAlso(value.also);
   renderCode();
 }
 
@@ -28,6 +29,7 @@ function whenShown(view) {
 }
 
 function whenCleared() {
+  renderAlso([]);
   renderUnknown([]);
   renderPixel(null);
   renderScale();
@@ -37,12 +39,14 @@ function whenCleared() {
 
 // ---- background and unnamed regions -------------------------------------------------------------------------
 let queued = false;                  // one repaint a frame while the slider moves
-let moved = false;                   // by the person: from then on it stays, else it follows the weights' own
+let moved = remembered('background') !== null;      // by the person: from then on it stays, else it follows the weights' own
 
 function setBackground(hundredths) {
   background.value = hundredths;
   background.nextElementSibling.textContent = decimals(background.value / 100);
 }
+
+if (moved) setBackground(remembered('background'));
 
 background.oninput = () => {
   moved = true;
@@ -56,15 +60,44 @@ background.oninput = () => {
     if (shown) { renderNumbers(); renderAbsent(); }
   });
 };
-background.onchange = () => { if (shown) sortLegend(); };   // when the slider is let go: rows do not jump under way
+background.onchange = () => { remember('background', background.value); if (shown) sortLegend(); };   // when the slider is let go: rows do not jump under way
+
+function nearly(s) {                  // a phrase that is not found, and how near it came where it is the best one
+  let score = 255;
+  while (score && !shown.histogram[s.id * 256 + score]) score--;
+  return score ? `${s.phrase} (at most ${decimals(score / 255)})` : s.phrase;
+}
 
 function renderAbsent() {
   const hidden = [...legend.children].filter(row => row.hidden);
-  const absent = hidden.map(row => shown.byId.get(Number(row.dataset.id)).phrase);
+  const absent = hidden.map(row => nearly(shown.byId.get(Number(row.dataset.id))));
   const list = absent.slice(0, 12).join(', ') + (absent.length > 12 ? ` and ${absent.length - 12} more` : '');
-  $('.svp-absent', panel).textContent = !absent.length ? ''
-    : absent.length < shown.segments.length ? `Nothing found: ${list}`
-    : `Nothing found: ${list}. Move “Background” to the left, or try other words.`;
+  const box = $('.svp-absent', panel), some = guess && shown.byId.get(guess.id), level = decimals(background.value / 100);
+  mark.value = guess ? Math.floor(guess.level / 2.55) : '';
+  box.classList.toggle('svp-guess', Boolean(guess));
+  box.textContent = !absent.length ? ''
+    : !guess ? `Nothing found: ${list}`
+    : `Nothing reaches the background level ${level}. The best guess, painted faintly: ${some.phrase}, `
+      + `${decimals(guess.level / 255)}. Move “Background” to its mark to see it as found, or try other words.`;
+}
+
+const mark = document.createElement('option');       // on the slider, where something would appear
+const marks = document.createElement('datalist');
+marks.id = 'sseg-mark';
+marks.append(mark);
+background.parentElement.append(marks);
+background.setAttribute('list', marks.id);
+
+// ---- what else is here --------------------------------------------------------------------------------------
+function renderAlso(phrases) {
+  const chips = phrases.map(phrase => {
+    const chip = make('button', '', '+ ' + phrase);
+    chip.type = 'button';
+    chip.setAttribute('aria-label', `Add ${phrase}`);
+    chip.onclick = () => trigger('also', {new: phrase});
+    return chip;
+  });
+  $('.svp-also', panel).replaceChildren(...(chips.length ? [make('span', '', 'Also here:'), ...chips] : []));
 }
 
 unnamed.onclick = async () => {

@@ -1,17 +1,17 @@
 // The picture with its segments painted over it; pointer and keys. What stands beside it, and what a click asks, is the
 // script of the tab, which defines: threshold, describe, subject, pick, whenNew, whenShown, whenCleared, REST_NOTE.
 const canvas = $('canvas'), ctx = canvas.getContext('2d'), stage = $('.sv-stage'), tip = $('.sv-tip');
-const opacity = $('.sv-opacity'), panel = $('.svp'), legend = $('.svp-legend');
+const opacity = $('.sv-opacity'), names = $('.sv-names'), panel = $('.svp'), legend = $('.svp-legend');
 
 let shown = null;            // what is painted: ids, scores, segments; fine: the same with finer outlines, to paint
 let named = null;            // the answer itself, kept while something else is shown
-let isolated = new Set(), heat = null, cross = null, turn = 0;
+let isolated = new Set(), heat = null, cross = null, guess = null, turn = 0, newest = 0;
 
-(function place(tries) {     // the panel may live elsewhere on the page
-  const slot = setup.panel && document.getElementById(setup.panel);
-  if (slot) slot.replaceChildren(panel);
-  else if (setup.panel && tries) requestAnimationFrame(() => place(tries - 1));
-})(300);
+function place(part, id, tries = 300) {            // parts may live elsewhere on the page
+  const slot = id && document.getElementById(id);
+  if (slot) slot.replaceChildren(part);
+  else if (id && tries) requestAnimationFrame(() => place(part, id, tries - 1));
+}
 
 for (const control of element.querySelectorAll('.sv-controls > [data-control]')) {
   if (!setup.controls.includes(control.dataset.control)) control.remove();
@@ -36,7 +36,7 @@ function measure(view, id) {        // share of the picture and mean score of on
 }
 
 // ---- painting -----------------------------------------------------------------------------------------------
-let layers = null;                  // canvases at the drawing size: paint, lines
+let layers = null;                  // canvases at the drawing size: paint, lines; names: what is written where
 
 function fitCanvas(image) {
   const k = Math.max(1, Math.ceil(900 / Math.max(image.naturalWidth, image.naturalHeight)));
@@ -47,7 +47,9 @@ function fitCanvas(image) {
 
 function paint() {                  // the ids may be coarser than the picture: each is enlarged to its rectangle
   if (!shown) return;
-  const {w, h, ids, scores, byId} = shown.fine || shown, {W, H} = layers, T = threshold();
+  const {w, h, ids, scores, byId} = shown.fine || shown, {W, H} = layers;
+  guess = bestGuess(shown);
+  const T = guess ? guess.level : threshold();
   const lut = new Uint32Array(65536);
   for (const [id, s] of byId) {
     if (!isolated.size || isolated.has(id)) {
@@ -70,7 +72,21 @@ function paint() {                  // the ids may be coarser than the picture: 
   }
   c.putImageData(fill, 0, 0);
   l.putImageData(edge, 0, 0);
+  layers.names = setup.controls.includes('names') ? placeNames(seen, w, h, byId) : [];
   draw();
+}
+
+function bestGuess(view) {          // where nothing reaches the threshold: {level, id} of the best hundredth, or null
+  const {histogram, ids} = view, T = threshold(), counts = new Uint32Array(256);
+  if (!view.segments.length) return null;
+  for (const {id} of view.segments) {
+    for (let s = 0; s < 256; s++) counts[s] += histogram[id * 256 + s];
+  }
+  for (let s = T; s < 256; s++) if (counts[s]) return null;
+  let level = 255, n = counts[255];
+  while (level > 1 && n < ids.length / 100) n += counts[--level];
+  const above = id => histogram.subarray(id * 256 + level, (id + 1) * 256).reduce((sum, one) => sum + one, 0);
+  return {level, id: view.segments.map(s => s.id).sort((p, q) => above(q) - above(p))[0]};
 }
 
 function draw() {
@@ -88,10 +104,11 @@ function draw() {
       ctx.fillStyle = '#101114';
       ctx.fillRect(0, 0, W, H);
     }
-    ctx.globalAlpha = alpha;
+    ctx.globalAlpha = guess ? 0.45 * alpha : alpha;
     ctx.drawImage(layers.paint, 0, 0);
     ctx.globalAlpha = Math.min(1, 1.6 * alpha);
     ctx.drawImage(layers.lines, 0, 0);
+    if (layers.names.length && written()) writeNames(ctx, layers.names, W, H);
   }
   if (cross) drawCross(ctx, (cross.x + 0.5) / shown.w * W, (cross.y + 0.5) / shown.h * H, Math.max(W, H));
 }
@@ -113,7 +130,10 @@ function drawCross(c, x, y, side) {
 
 // ---- values from the server ---------------------------------------------------------------------------------
 async function refresh() {
-  const mine = ++turn, value = props.value;
+  const value = props.value, late = value && newest - value.run;
+  if (late > 0 && late < 50) return;               // a gesture before the last one; far behind: the server began anew
+  const mine = ++turn;
+  if (value) newest = value.run;
   props.stage = '';
   announce();
   say('');
@@ -139,6 +159,7 @@ function show(view) {                              // the answer's segments or o
   isolated.clear();
   heat = null;
   tip.hidden = true;
+  guess = bestGuess(view);
   whenShown(view);
   paint();
 }
@@ -191,6 +212,8 @@ function pointAt(place) {
   tip.style.left = Math.max(4, Math.min(x + 14, box.width - tip.offsetWidth - 4)) + 'px';
   tip.style.top = (y + 14 + tip.offsetHeight > box.height ? y - 14 - tip.offsetHeight : y + 14) + 'px';
 }
+
+const written = () => names.getAttribute('aria-pressed') === 'true';
 
 function isolate(id) {
   leaveHeat();
@@ -260,7 +283,14 @@ canvas.onkeydown = e => {
   e.preventDefault();
 };
 
-opacity.oninput = () => { opacity.nextElementSibling.textContent = opacity.value + ' %'; draw(); };
+names.onclick = () => {
+  names.setAttribute('aria-pressed', String(!written()));
+  remember('names', written());
+  draw();
+};
+const sayOpacity = () => { opacity.nextElementSibling.textContent = opacity.value + ' %'; };
+opacity.oninput = () => { sayOpacity(); draw(); };
+opacity.onchange = () => remember('opacity', opacity.value);
 
 const announce = () => running(element, panel);
 $('.sv-run button').onclick = () => {
@@ -268,7 +298,12 @@ $('.sv-run button').onclick = () => {
   $('.sv-note').textContent = 'Stopped: this is still the answer before.' + REST_NOTE;
 };
 
-function start() {                                 // after the tab's script
+function start() {                                 // after the tab's script, which has found its controls
+  place(panel, setup.panel);
+  opacity.value = remembered('opacity') ?? opacity.value;
+  sayOpacity();
+  names.setAttribute('aria-pressed', remembered('names') ?? 'true');
+  place($('.sv-controls'), setup.controlsAt);
   watch('value', refresh);
   watch('stage', announce);
   watch('error', () => say(props.error || ''));

@@ -25,7 +25,6 @@ def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
     with gr.Row(elem_classes="sseg-columns"):
         with gr.Column(scale=7, elem_classes="sseg-left"):
             viewer = ComparisonViewer(None, label="view", elem_classes="sseg-viewer")
-            picture, thumbs = image_input.row(shown)
         with gr.Column(scale=5, elem_classes="sseg-right"):
             gr.Markdown(WITH if student else WITHOUT)
             other = student or next((name for name in compared.names if name != live), live)
@@ -44,6 +43,8 @@ def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
                 truth = gr.File(label="True mask: PNG of ids, 0 background, 1 the first category, 255 not counted",
                                 file_types=[".png"], type="filepath", height=110)  # fmt: skip
             gr.HTML('<div id="sseg-compared"></div>')
+        source = image_input.bar(shown)
+    picture, thumbs = source.image, source.examples
     found = gr.JSON(label="comparison", visible=False)
     question = [picture, a, b, words, other_words, background, truth]
     run = _runner(compared)
@@ -57,9 +58,10 @@ def add(service: Service, tab: gr.Tab, other_picture, other_weights) -> None:
         return compared.teacher_of(name) or gr.skip()
 
     then_run(b.input(beside, b, a, **PRIVATE))
-    changed = gr.on([picture.input, a.input, truth.change, background.release], lambda: None, None, None,
+    changed = gr.on([a.input, truth.change, background.release], lambda: None, None, None,
                     show_progress="hidden", api_visibility="private")  # fmt: skip
     then_run(changed)
+    then_run(source.button.upload(lambda path: path, source.button, picture, **PRIVATE))
 
     def choose(a, event: gr.EventData):
         one = shown[failures.told(event, "index", len(shown))]

@@ -7,7 +7,7 @@ import gradio as gr
 
 from sseg import features
 from sseg.app.cluster_service import LEAST_K, MOST_K, Settings
-from sseg.app.components.image_input import PictureInput
+from sseg.app.components.image_input import ImageInput
 from sseg.app.components.panels import Curves, Panel, TruthPanel
 from sseg.app.running import watched
 
@@ -25,7 +25,7 @@ def add(panel_service, question, last, private) -> list:
             beside = Panel()
         with gr.Accordion("Against a ground truth", open=False):
             with gr.Row():
-                truth = PictureInput(label="Ground truth (PNG)", sources=["upload"], type="filepath", height=190,
+                truth = ImageInput(label="Ground truth (PNG)", sources=["upload"], type="filepath", height=190,
                                      min_width=220, buttons=[])  # fmt: skip
                 names = gr.Textbox(label="Names of the classes, if you like", max_lines=6,
                                    info="In the order of their ids, from 0, with commas between.",

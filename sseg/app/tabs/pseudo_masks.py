@@ -46,7 +46,8 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
     clusters = ClusterService(service)
     panel_service = PanelService(clusters)
     shown = examples.load()
-    viewer, picture, thumbs, controls = _layout(clusters, shown)
+    viewer, source, controls = _layout(clusters, shown)
+    picture = source.image
     last = gr.State({})
     question = [picture, controls.source, controls.k, controls.facet, controls.resolution, controls.seed,
                 controls.method]  # fmt: skip
@@ -60,9 +61,10 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
 
     fresh = _unless_shown(run)  # a menu also changes when the answer says what "auto" took
     menus = [controls.source.change, controls.resolution.change, controls.facet.change, controls.method.change]
-    moved = [controls.k.input, controls.seed.input, picture.input, *menus]
+    moved = [controls.k.input, controls.seed.input, *menus]
     runs = [gr.on(moved, fresh, [*question, last], outputs, trigger_mode="always_last", **PRIVATE)]
-    then_run(thumbs.choose(_chosen(shown), None, picture, **PRIVATE))
+    then_run(source.examples.choose(_chosen(shown), None, picture, **PRIVATE))
+    then_run(source.button.upload(lambda path: path, source.button, picture, **PRIVATE))
     then_run(controls.best.click(_best_k(panel_service), question, [viewer, controls.k], **PRIVATE))
     then_run(controls.dino.click(_fetch_dino(clusters), None, [viewer, controls.source, controls.dino], **PRIVATE))
     then_run(parts[0].choose(_chosen_k, None, controls.k, **PRIVATE))
@@ -76,7 +78,7 @@ def add(service: Service, tab: gr.Tab, other_picture) -> None:
 
 
 def _layout(clusters, shown):
-    """Viewer, picture, example strip and controls."""
+    """Viewer, where the image comes from, and controls."""
 
     def similar(key, row, column):
         return clusters.quick(clusters.similar, key, row, column).result()
@@ -96,11 +98,11 @@ def _layout(clusters, shown):
                 server_functions=[failures.for_page(one) for one in (similar, outlines, file)],
                 elem_classes="sseg-viewer",
             )
-            picture, thumbs = image_input.row(shown)
         with gr.Column(scale=5, elem_classes="sseg-right"):
             controls = _controls()
             gr.HTML('<div id="sseg-clusters"></div>')
-    return viewer, picture, thumbs, controls
+        source = image_input.bar(shown)
+    return viewer, source, controls
 
 
 def _controls() -> SimpleNamespace:
