@@ -14,7 +14,7 @@ EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: app help test coverage lint smoke fuzz soak system
+.PHONY: app help test coverage lint docs smoke fuzz soak system
 .DEFAULT_GOAL := app
 
 app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
@@ -32,6 +32,11 @@ coverage: $(VENV)/.dev system  ## the same suite, and which lines it runs: a tab
 
 lint: $(VENV)/.dev  ## ruff
 	$(BIN)/ruff check .
+
+docs: $(VENV)/.dev  ## the documents as a site, with an API reference, in out/site; a broken link ends it
+	$(BIN)/python -m benchmarks.report
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open out/site/index.html"
 
 smoke: $(VENV)/.app  ## does it work at all? the imports, then one picture from the command line
 	$(BIN)/python -c "import sseg, timm; from transformers import MaskFormerModel; print('sseg', sseg.__version__)"
