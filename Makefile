@@ -35,7 +35,7 @@ lint: $(VENV)/.dev  ## ruff
 
 docs: $(VENV)/.dev  ## the documents as a site, with an API reference, in out/site; a broken link ends it
 	$(BIN)/python -m benchmarks.report
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open out/site/index.html"
 
 smoke: $(VENV)/.app  ## does it work at all? the imports, then one picture from the command line

@@ -11,6 +11,7 @@ from benchmarks.report import __main__ as command
 from benchmarks.report import charts, method, rows, svg, tables
 from sseg import SSegError
 from tests.conftest import ROOT
+from tests.test_rooms import LAYERS
 
 DOCUMENTS = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "assets/examples/CREDITS.md")]
@@ -131,7 +132,7 @@ def test_every_measured_value_is_shown():
 
 def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
     pytest.importorskip("material")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     pages = list(tmp_path.rglob("*.html"))
@@ -142,3 +143,9 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path):
         )
         assert not fetched, page
     assert "sseg.segmenter.Segmenter.ask" in (tmp_path / "api.html").read_text()
+
+
+def test_the_layers_of_the_document_are_those_that_are_kept():
+    text = (ROOT / "docs/architecture.md").read_text().partition("## Layers")[2]
+    written = [set(re.findall(r"`([a-z_.]+)`", line)) for line in re.findall(r"^\d+\. (.*)$", text, re.M)]
+    assert written == [{name for name in names if not name.startswith("_")} for names in LAYERS]
