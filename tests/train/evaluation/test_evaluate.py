@@ -151,7 +151,7 @@ def test_a_black_and_white_mask_is_doubted_and_the_ignored_share_is_said(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [
         (["--root", "no/such/folder", "--model", "mini"], "There is no folder no/such/folder"),
         (["--model", "mini"], "--root"),

@@ -95,7 +95,7 @@ def test_the_benchmark_yields_fixed_scenes_with_full_labels():
     for sample in samples:
         assert sample.image.shape == (64, 64, 3) and sample.image.dtype == np.uint8
         assert sample.labels.shape == (64, 64) and sample.labels.dtype == np.int32
-        assert -1 <= sample.labels.min() and sample.labels.max() < len(bench.class_names)
+        assert sample.labels.min() >= -1 and sample.labels.max() < len(bench.class_names)
         things = np.unique(sample.labels[(sample.labels >= 0) & (sample.labels < bench.num_things)])
         assert 1 <= len(things) <= 4
     assert len({sample.name for sample in samples}) == 4
