@@ -43,7 +43,7 @@ def share(value, what: str) -> float:
 
 
 def of_type(value, wanted: type | tuple[type, ...], what: str) -> None:
-    """One sentence for a value of another type: "{what}, not a list.\""""
+    """SSegValueError for a value of another type, in a sentence such as "{what}, not list"."""
     if not isinstance(value, wanted):
         raise SSegValueError(f"{what}, not {type(value).__name__}.")
 

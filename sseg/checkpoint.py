@@ -146,7 +146,7 @@ def load_model(folder: Path, model_class: type[PreTrainedModel] = SSegModel) -> 
         raise SSegError(f'The model.safetensors of "{folder}" is damaged: get the file again.') from error
     check_values(model.state_dict(), complain)
     near = model.state_dict().get("text_tower.nearest")
-    if near is not None and near.numel() and not (0 <= near.min() and near.max() < config.text_known):
+    if near is not None and near.numel() and (near.min() < 0 or near.max() >= config.text_known):
         complain('tensor "text_tower.nearest" names words that are not there')
     return model.eval().requires_grad_(False)
 

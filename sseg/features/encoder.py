@@ -52,6 +52,7 @@ class EncoderFeatures(FeatureSource):
 
     @torch.inference_mode()
     def __call__(self, pixels, grid):
+        """See `FeatureSource.__call__`."""
         check_pixels(pixels, grid)
         seen = torch.cat([self.maps(one, grid) for one in pixels.split(1)])  # one by one fits a processor's cache
         seen = F.interpolate(F.normalize(seen, dim=1), size=grid, mode="bilinear", align_corners=False)

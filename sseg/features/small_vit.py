@@ -45,6 +45,7 @@ class MiniFeatures(FeatureSource):
 
     @torch.inference_mode()
     def __call__(self, pixels, grid):
+        """See `FeatureSource.__call__`."""
         check_pixels(pixels, grid)
         seen = torch.cat([self._seen(pixels, grid, scale) for scale in self.scales], 1)
         cells = SHARE * main_directions(seen, DIRECTIONS, 0.01).permute(0, 2, 3, 1).to(pixels.device)

@@ -60,6 +60,7 @@ class TextonFeatures(FeatureSource):
 
     @torch.no_grad()
     def __call__(self, pixels, grid):
+        """See `FeatureSource.__call__`."""
         check_pixels(pixels, grid)
         dictionary = Dictionary(*(tensor.to(pixels.device) for tensor in self.dictionary))
         batches = pixels.split(max(1, CELLS_AT_ONCE // (grid[0] * grid[1])))

@@ -13,6 +13,7 @@ _GDAL_NODATA = 42113  # TIFF tag
 
 
 def needs_levels(image: Image.Image) -> bool:
+    """Whether the values are numbers rather than eight bits of grey or colour."""
     return image.mode.startswith("I") or image.mode == "F"
 
 

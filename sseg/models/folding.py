@@ -3,6 +3,8 @@
 What a norm costs on a processor is reading and writing the map once more.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -17,7 +19,7 @@ def fold_norms(module: nn.Module) -> None:
     """
     for parent in module.modules():
         children = list(parent.named_children())
-        for (_, conv), (name, norm) in zip(children, children[1:], strict=False):
+        for (_, conv), (name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and hasattr(norm, "running_var"):
                 weight, bias = fuse_conv_bn_weights(
                     conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

@@ -45,7 +45,8 @@ class Features:
         return self.tokens.nbytes + self.colours.nbytes
 
     @cached_property
-    def centred(self) -> Tensor:  # (T, d), mean 0
+    def centred(self) -> Tensor:
+        """(T, d): the features of all cells, with mean 0."""
         flat = self.tokens.flatten(0, 1)
         return flat - flat.double().mean(0).float()  # in doubles, so that equal features have exactly 0
 
