@@ -36,7 +36,7 @@ def seed_number(seed) -> int:
 
 def share(value, what: str) -> float:
     """A number from 0 to 1, or one sentence; texts and NaN are none."""
-    fits = isinstance(value, numbers.Real) and 0 <= value <= 1
+    fits = isinstance(value, numbers.Real) and 0 <= value <= 1  # type: ignore[operator]  # numbers.Real names no order
     if not fits:
         raise SSegValueError(f"{what} must lie between 0 and 1, not at {shown(value, 40)}.")
     return float(value)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -114,7 +115,7 @@ class Comparison:
         """All figures; those with a truth are null without one. `mended`, `broken`: of the pixels that count."""
         names = [*self.categories, None]
         counted = 0 if self.truth is None else int((self.truth != IGNORED).sum())
-        mended, broken = (float((self.corrections == sign).sum() / counted) if counted else None for sign in (1, -1))
+        mended, broken = (float(np.sum(self.corrections == sign) / counted) if counted else None for sign in (1, -1))
         return {
             "size": list(self.a.shape),
             "agreement": self.agreement,
@@ -139,7 +140,7 @@ def summary(found: list[Comparison]) -> dict:
     "broken"}.
     """
     judged = [one for one in found if one.truth is not None]
-    total = {"pictures": len(found), "miou": None, "mended": None, "broken": None}
+    total: dict[str, Any] = {"pictures": len(found), "miou": None, "mended": None, "broken": None}
     for key in ("agreement", "boundary_agreement"):
         total[key] = float(np.mean([getattr(one, key) for one in found]))
     if judged:

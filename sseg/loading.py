@@ -61,8 +61,8 @@ def _try(segmenter: Segmenter, folder) -> None:
         asked = segmenter.categories[:1] if segmenter.categories else "a"
         works = segmenter.ask(segmenter.encode(noise, long_side=64), asked).coarse_scores.isfinite().all()
     except Exception as error:  # whatever a size that no check knows leads to
-        works, problem = False, error
+        works, problem = False, error  # type: ignore[assignment]
     else:
-        problem = None
+        problem = None  # type: ignore[assignment]
     if not works:
         raise SSegError(f'The weights in "{folder}" cannot answer a question: get the folder again.') from problem

@@ -17,7 +17,7 @@ class FeatureSource(ABC):
     name: str
     label: str  # what it is, in a few words, for people
     stride = 1  # pixels of the picture, as the source sees it, between the finest cells that it can tell apart
-    facets = ("tokens",)  # kinds of features to choose from, the first by default
+    facets: tuple[str, ...] = ("tokens",)  # kinds of features to choose from, the first by default
     note = ""  # one sentence for people if the source was chosen for them: which, and why
 
     @abstractmethod

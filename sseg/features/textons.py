@@ -159,5 +159,5 @@ def _fits(tensors: dict[str, Tensor]) -> bool:
         return False
     filters, offsets, floor, colours = (tensors[name] for name in TENSORS)
     return (filters.ndim == 4 and filters.shape[1] == 3 and filters.shape[2] == filters.shape[3]
-            and offsets.shape == filters.shape[:1] and floor.ndim == 0 and floor > 0
+            and offsets.shape == filters.shape[:1] and floor.ndim == 0 and bool(floor > 0)
             and colours.ndim == 2 and colours.shape[1] == 3)

@@ -20,7 +20,7 @@ def needs_levels(image: Image.Image) -> bool:
 def no_data(image: Image.Image) -> float | None:
     """What a GeoTIFF says of itself that it writes where it knows nothing."""
     try:
-        return float(image.tag_v2[_GDAL_NODATA].strip("\0 "))
+        return float(image.tag_v2[_GDAL_NODATA].strip("\0 "))  # type: ignore[attr-defined]  # TIFFs alone
     except (AttributeError, KeyError, ValueError):
         return None
 

@@ -139,7 +139,7 @@ class SSegConfig(PreTrainedConfig):
 
     def maskformer_config(self) -> MaskFormerConfig:
         """transformers' configuration of the segmenter: backbone, FPN pixel decoder, DETR decoder."""
-        backbone = dict(self.backbone)
+        backbone = dict(self.backbone or {})
         if backbone["model_type"] != "timm_backbone":
             backbone.setdefault("out_features", ["stage1", "stage2", "stage3", "stage4"])
         decoder = {"model_type": "detr", "d_model": self.hidden_dim, "num_queries": self.num_queries}

@@ -90,9 +90,9 @@ class SmallViT(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors of patches (B, H/8, W/8, e), and of views (B, e)."""
-        *_, x = self.states(x)
-        tokens = F.normalize(self.project(self.norm(x.tokens)), dim=-1)
-        return tokens[:, 1:].unflatten(1, x.grid), tokens[:, 0]
+        *_, last = self.states(x)
+        tokens = F.normalize(self.project(self.norm(last.tokens)), dim=-1)
+        return tokens[:, 1:].unflatten(1, last.grid), tokens[:, 0]
 
     def states(self, x: Tensor):
         """What comes out of each block in turn: tokens (B, 1 + T, d), the first that of the view, and their grid."""

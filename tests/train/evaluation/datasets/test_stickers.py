@@ -83,6 +83,7 @@ def test_the_nearer_thing_has_the_label(flat_world):
     assert label[48, round(0.35 * 96)] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.font
 def test_the_benchmark_yields_fixed_scenes_with_full_labels():
     bench = StickersBenchmark("stickers", limit=4, size=64)
@@ -106,6 +107,7 @@ def test_the_benchmark_yields_fixed_scenes_with_full_labels():
     assert not np.array_equal(moved.labels, samples[0].labels)
 
 
+@pytest.mark.slow
 @pytest.mark.font
 def test_held_out_scenes_show_pairs_that_training_never_does():
     bench = StickersBenchmark("stickers-heldout", limit=6, size=64)
@@ -127,6 +129,7 @@ def test_an_unknown_name_is_a_clear_error():
         StickersBenchmark("sticker")
 
 
+@pytest.mark.slow
 @pytest.mark.font
 def test_the_target_shows_its_own_things_alone(emoji_font):
     from train.data.targets import load_target
