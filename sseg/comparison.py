@@ -166,9 +166,12 @@ def compare(a, b, truth=None, full_size=None) -> Comparison:
     """Compare two `Segmentation`s of one picture; their categories are put into one list, by their text.
 
     Args:
+        a: the answer on one side.
+        b: the answer on the other.
         truth: file or bytes of a mask of ids, as `Segmentation.id_png` writes them: 0 = background, i + 1 = category i
             of the joint list (A's, then what B adds), 255 = not counted.
         full_size: (H, W) of the picture before it was scaled down, which the mask may have, too.
+
     Raises:
         SSegError: pictures or a truth of another size, or ids that no category has.
     """

@@ -19,7 +19,8 @@ def load(name=None, device="auto", *, combine: str | None = None, prompt: str | 
         name: a bundled name ("photos", "mini"), a folder, or "owner/name@revision" on the Hugging Face Hub; None:
             what `checkpoint.default` says.
         device: "auto" (cuda, else mps, else cpu) or a torch device.
-        combine, prompt: instead of the weights' own; see `SSegConfig`. S-Seg+ has neither.
+        combine: "soft" or "hard", how masks and classes meet, instead of the weights' own. S-Seg+ has no choice.
+        prompt: a text with {} for the phrase, instead of the weights' own. S-Seg+ has none.
 
     Raises:
         SSegError: weights that are damaged, or that the Hub does not give.
