@@ -5,7 +5,7 @@ import numbers
 from sseg.cost import DISTANCES
 from sseg.errors import SSegValueError, shown
 
-BACKGROUND = 0.15  # threshold of weights that name none of their own; chosen by a sweep (docs/results.md)
+BACKGROUND = 0.15  # threshold of weights that name none of their own; chosen by a sweep (docs/log.md)
 
 
 def whole(value, what: str, low: int, high: int, of: str = "") -> int:

@@ -35,7 +35,7 @@ class EncoderFeatures(FeatureSource):
 
     Facets: "tokens", beside texture, colour and position (`TextonFeatures`), as the features `mini` are; "maps",
     beside position alone. The encoder's tensors are those of the bundled weights `photos`, which training left as they
-    came. How the numbers were chosen says docs/results.md.
+    came. How the numbers were chosen says docs/log.md.
     """
 
     name = "encoder"

@@ -25,7 +25,7 @@ class MiniFeatures(FeatureSource):
     spread among cells alike (`random_walk`).
 
     The network sees the picture twice: small, where things have the size that it was trained with, and at the cells'
-    full resolution. Scales and all other numbers were chosen on development pictures (docs/results.md).
+    full resolution. Scales and all other numbers were chosen on development pictures (docs/log.md).
     """
 
     name = "mini"

@@ -39,7 +39,7 @@ class TextonFeatures(FeatureSource):
     the picture responds to a centre by how much nearer it is than the centres' mean squared distance. Colour words are
     centres of single pixels' colours; a pixel is shared among those near it. Both are averaged over a cell and its
     surroundings, so a spotted coat is one thing, and of both come the picture's own main directions. At last all spread
-    among cells alike (`random_walk`). How weights and sizes were chosen says docs/results.md.
+    among cells alike (`random_walk`). How weights and sizes were chosen says docs/log.md.
     """
 
     name = "textons"
