@@ -14,24 +14,33 @@ EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: app help test coverage lint smoke fuzz soak system
+.PHONY: app help test test-fast coverage lint docs smoke fuzz soak system
 .DEFAULT_GOAL := app
 
 app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
 	$(BIN)/python app.py
 
 help:  ## list what can be made
-	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: $(VENV)/.dev system  ## the whole test suite, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(VENV)/.dev  ## the suite without a browser and without what takes a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"
 
 coverage: $(VENV)/.dev system  ## the same suite, and which lines it runs: a table, and pages in out/coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 		--cov --cov-report=term:skip-covered --cov-report=html:out/coverage
 
-lint: $(VENV)/.dev  ## ruff
+lint: $(VENV)/.dev  ## ruff, and mypy on the library
 	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev  ## the documents as a site, with an API reference, in out/site; a broken link ends it
+	$(BIN)/python -m benchmarks.report
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open out/site/index.html"
 
 smoke: $(VENV)/.app  ## does it work at all? the imports, then one picture from the command line
 	$(BIN)/python -c "import sseg, timm; from transformers import MaskFormerModel; print('sseg', sseg.__version__)"

@@ -9,7 +9,7 @@ import sys
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing leaves this machine
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-from sseg.app import main  # noqa: E402
+from sseg.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

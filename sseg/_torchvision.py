@@ -12,7 +12,7 @@ import sys
 from importlib.machinery import PathFinder, SourceFileLoader
 
 OPERATORS = ("nms", "qnms")  # the names that torchvision's import asks torch for
-_libraries = []  # a declaration lives only as long as its Library object
+_libraries: list = []  # a declaration lives only as long as its Library object
 
 
 class _Finder:

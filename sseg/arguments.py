@@ -5,7 +5,7 @@ import numbers
 from sseg.cost import DISTANCES
 from sseg.errors import SSegValueError, shown
 
-BACKGROUND = 0.15  # threshold of weights that name none of their own; chosen by a sweep (docs/results.md)
+BACKGROUND = 0.15  # threshold of weights that name none of their own; chosen by a sweep (docs/log.md)
 
 
 def whole(value, what: str, low: int, high: int, of: str = "") -> int:
@@ -36,14 +36,14 @@ def seed_number(seed) -> int:
 
 def share(value, what: str) -> float:
     """A number from 0 to 1, or one sentence; texts and NaN are none."""
-    fits = isinstance(value, numbers.Real) and 0 <= value <= 1
+    fits = isinstance(value, numbers.Real) and 0 <= value <= 1  # type: ignore[operator]  # numbers.Real names no order
     if not fits:
         raise SSegValueError(f"{what} must lie between 0 and 1, not at {shown(value, 40)}.")
     return float(value)
 
 
 def of_type(value, wanted: type | tuple[type, ...], what: str) -> None:
-    """One sentence for a value of another type: "{what}, not a list.\""""
+    """SSegValueError for a value of another type, in a sentence such as "{what}, not list"."""
     if not isinstance(value, wanted):
         raise SSegValueError(f"{what}, not {type(value).__name__}.")
 

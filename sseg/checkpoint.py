@@ -126,7 +126,7 @@ def load_model(folder: Path, model_class: type[PreTrainedModel] = SSegModel) -> 
         SSegError: a damaged file, a configuration out of its ranges (`sseg.models.config_rules`), or a tensor that is
             missing, extra, of another shape or type, or that nothing can be computed with (`models.tensors`), by name.
     """
-    verify(folder, model_class.config_class.model_type)
+    verify(folder, model_class.config_class.model_type)  # type: ignore[union-attr]
     config, skeleton = _load_config(folder, model_class)
 
     def complain(what):
@@ -146,7 +146,7 @@ def load_model(folder: Path, model_class: type[PreTrainedModel] = SSegModel) -> 
         raise SSegError(f'The model.safetensors of "{folder}" is damaged: get the file again.') from error
     check_values(model.state_dict(), complain)
     near = model.state_dict().get("text_tower.nearest")
-    if near is not None and near.numel() and not (0 <= near.min() and near.max() < config.text_known):
+    if near is not None and near.numel() and (near.min() < 0 or near.max() >= config.text_known):
         complain('tensor "text_tower.nearest" names words that are not there')
     return model.eval().requires_grad_(False)
 
@@ -159,7 +159,7 @@ def _load_config(folder: Path, model_class: type[PreTrainedModel]):
     except ValueError as error:
         raise SSegError(f"{problem}: {error}; get the file again.") from error
     try:
-        config = model_class.config_class(**own)
+        config = model_class.config_class(**own)  # type: ignore[misc]
         with _quiet_transformers(), warnings.catch_warnings(), torch.device("meta"):  # sizes that fit together
             warnings.simplefilter("ignore")  # of tensors without any numbers
             return config, model_class(config).state_dict()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -114,7 +115,7 @@ class Comparison:
         """All figures; those with a truth are null without one. `mended`, `broken`: of the pixels that count."""
         names = [*self.categories, None]
         counted = 0 if self.truth is None else int((self.truth != IGNORED).sum())
-        mended, broken = (float((self.corrections == sign).sum() / counted) if counted else None for sign in (1, -1))
+        mended, broken = (float(np.sum(self.corrections == sign) / counted) if counted else None for sign in (1, -1))
         return {
             "size": list(self.a.shape),
             "agreement": self.agreement,
@@ -139,7 +140,7 @@ def summary(found: list[Comparison]) -> dict:
     "broken"}.
     """
     judged = [one for one in found if one.truth is not None]
-    total = {"pictures": len(found), "miou": None, "mended": None, "broken": None}
+    total: dict[str, Any] = {"pictures": len(found), "miou": None, "mended": None, "broken": None}
     for key in ("agreement", "boundary_agreement"):
         total[key] = float(np.mean([getattr(one, key) for one in found]))
     if judged:
@@ -165,9 +166,12 @@ def compare(a, b, truth=None, full_size=None) -> Comparison:
     """Compare two `Segmentation`s of one picture; their categories are put into one list, by their text.
 
     Args:
+        a: the answer on one side.
+        b: the answer on the other.
         truth: file or bytes of a mask of ids, as `Segmentation.id_png` writes them: 0 = background, i + 1 = category i
             of the joint list (A's, then what B adds), 255 = not counted.
         full_size: (H, W) of the picture before it was scaled down, which the mask may have, too.
+
     Raises:
         SSegError: pictures or a truth of another size, or ids that no category has.
     """

@@ -33,6 +33,8 @@ class EncodedCategories:
 class FixedVocabularySegmenter(Segmenter):
     """Encodes and answers as every `Segmenter`, for its own categories alone."""
 
+    categories: list[str]
+
     def __init__(self, model: SelfTrainedModel, name: str = ""):
         super().__init__(model, name)
         self.categories = list(model.config.categories)
@@ -62,12 +64,13 @@ class FixedVocabularySegmenter(Segmenter):
             views.append(soft_follow(mean, colours(pixels[0], mean.shape[1:])) if config.outlines else mean)
         grid = views[0].shape[1:]
         mean = torch.stack([inference.upsample(one, grid) for one in views]).mean(0)
-        return EncodedCategories(present(mean, config.peak), rgb.shape[:2])
+        return EncodedCategories(present(mean, config.peak), (rgb.shape[0], rgb.shape[1]))
 
     @torch.inference_mode()
     def encode_maps(self, maps: list[Tensor], divisions: list[int]) -> EncodedCategories:
         """As `encode`, of an image's kept maps (1, C, h, w), fine to coarse; a student divides nothing into regions."""
-        return EncodedCategories(self.model.from_maps(maps).float().softmax(1)[0], tuple(maps[-1].shape[2:]))
+        height, width = maps[-1].shape[2:]
+        return EncodedCategories(self.model.from_maps(maps).float().softmax(1)[0], (height, width))
 
     @torch.inference_mode()
     def ask(

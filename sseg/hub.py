@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from sseg.errors import SSegError
 
@@ -27,7 +28,7 @@ def snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    options = {"repo_id": repo, "revision": revision, "allow_patterns": patterns}
+    options: dict[str, Any] = {"repo_id": repo, "revision": revision, "allow_patterns": patterns}
     timeout = _timeout()
     try:
         return Path(_within(timeout, lambda bar: snapshot_download(**options, tqdm_class=bar)))

@@ -19,7 +19,8 @@ def load(name=None, device="auto", *, combine: str | None = None, prompt: str | 
         name: a bundled name ("photos", "mini"), a folder, or "owner/name@revision" on the Hugging Face Hub; None:
             what `checkpoint.default` says.
         device: "auto" (cuda, else mps, else cpu) or a torch device.
-        combine, prompt: instead of the weights' own; see `SSegConfig`. S-Seg+ has neither.
+        combine: "soft" or "hard", how masks and classes meet, instead of the weights' own. S-Seg+ has no choice.
+        prompt: a text with {} for the phrase, instead of the weights' own. S-Seg+ has none.
 
     Raises:
         SSegError: weights that are damaged, or that the Hub does not give.
@@ -61,8 +62,8 @@ def _try(segmenter: Segmenter, folder) -> None:
         asked = segmenter.categories[:1] if segmenter.categories else "a"
         works = segmenter.ask(segmenter.encode(noise, long_side=64), asked).coarse_scores.isfinite().all()
     except Exception as error:  # whatever a size that no check knows leads to
-        works, problem = False, error
+        works, problem = False, error  # type: ignore[assignment]
     else:
-        problem = None
+        problem = None  # type: ignore[assignment]
     if not works:
         raise SSegError(f'The weights in "{folder}" cannot answer a question: get the folder again.') from problem

@@ -69,6 +69,7 @@ class StreamingIoU:
 
     @property
     def union(self):
+        """(num_classes,) pixels that are the class in the truth, in the prediction or in both."""
         return self.true + self.predicted - self.intersection
 
     def iou(self):

@@ -66,10 +66,10 @@ class OpenVocabularySegmenter(Segmenter):
         rgb, side = self._read(image, long_side)
         views = [self._encode_windows(rgb, side)] if sliding else self._encode_views(rgb, side)
         own = views[0][0]
-        weights = [inference.mask_weights(masks, self.combine) / len(views) for masks, _ in views]
-        weights = torch.cat([inference.upsample(one, own.shape[1:]) for one in weights])
+        each = [inference.mask_weights(masks, self.combine) / len(views) for masks, _ in views]
+        weights = torch.cat([inference.upsample(one, own.shape[1:]) for one in each])
         embeddings = torch.cat([found for _, found in views])
-        return self.encoded(own, weights, embeddings, rgb.shape[:2])
+        return self.encoded(own, weights, embeddings, (rgb.shape[0], rgb.shape[1]))
 
     def encoded(self, own: Tensor, weights: Tensor, embeddings: Tensor, size: tuple[int, int]) -> Encoded:
         """What questions need of masks that are there already: `Encoded`'s mask logits, weights and embeddings."""
@@ -78,7 +78,7 @@ class OpenVocabularySegmenter(Segmenter):
 
     def _encode_views(self, rgb, side) -> list[tuple[Tensor, Tensor]]:
         """Mask logits (N, h, w) and embeddings (N, E) of the image in each view."""
-        views = []
+        views: list[tuple[Tensor, Tensor]] = []
         for pixels in self._views(rgb, side):
             masks, embeddings = self.run(pixels)
             views += zip(inference.unmirrored(masks), embeddings, strict=True)
@@ -90,14 +90,15 @@ class OpenVocabularySegmenter(Segmenter):
         short, long = sorted(rgb.shape[:2])
         fine = min(max(short, window), 2 * window)  # for the short side
         scale = min(fine / short, MAX_WINDOWS_SIDE * window / long)
-        size = tuple(max(window, round(edge * scale / inference.STRIDE) * inference.STRIDE) for edge in rgb.shape[:2])
-        corners = inference.windows(*size, window, inference.STRIDE)  # whole cells of any encoder
+        step = inference.STRIDE
+        height, width = (max(window, round(edge * scale / step) * step) for edge in rgb.shape[:2])
+        corners = inference.windows(height, width, window, inference.STRIDE)  # whole cells of any encoder
         check_seen([(window, window)] * len(corners), side, " in sliding windows")
-        pixels = inference.resize(rgb, size, self.device)
+        pixels = inference.resize(rgb, (height, width), self.device)
         crops = torch.cat([pixels[..., top : top + window, left : left + window] for top, left in corners])
         runs = [self.run(batch) for batch in crops.split(WINDOW_BATCH)]
         masks, embeddings = (torch.cat(parts) for parts in zip(*runs, strict=True))
-        return inference.assemble(masks, corners, size, window // masks.shape[-1]), embeddings.flatten(0, 1)
+        return inference.assemble(masks, corners, (height, width), window // masks.shape[-1]), embeddings.flatten(0, 1)
 
     @torch.inference_mode()
     def run(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +124,8 @@ class OpenVocabularySegmenter(Segmenter):
         found = [self.model.from_maps(maps, k) for k in divisions]
         weights = [inference.mask_weights(one.mask_logits[0], self.combine) / len(found) for one in found]
         embeddings = torch.cat([one.mask_embeddings[0] for one in found])
-        return self.encoded(found[0].mask_logits[0], torch.cat(weights), embeddings, tuple(maps[-1].shape[2:]))
+        height, width = maps[-1].shape[2:]
+        return self.encoded(found[0].mask_logits[0], torch.cat(weights), embeddings, (height, width))
 
     @torch.inference_mode()
     def embed_regions(self, image, masks) -> Tensor:
@@ -147,7 +149,8 @@ class OpenVocabularySegmenter(Segmenter):
                 "These weights read what a region means from its query: they can name their own alone."
             )
         rgb, side = self._read(image, None)
-        pixels = inference.resize(rgb, inference.target_size(*rgb.shape[:2], side), self.device)
+        height, width = rgb.shape[:2]
+        pixels = inference.resize(rgb, inference.target_size(height, width, side), self.device)
         config = self.model.config
         pixel_values = inference.normalise(pixels, config.pixel_mean, config.pixel_std)
         size = tuple(length // 4 for length in pixels.shape[2:])
@@ -216,10 +219,10 @@ class OpenVocabularySegmenter(Segmenter):
             scores = inference.contrast(scores, self.model.config.contrast)
         shares = weights.mean((1, 2))[:, None] * probabilities
         counts = torch.zeros(len(texts), device=self.device).index_add(0, nearest.flatten(), shares.flatten())
-        counts = dict(zip(texts, counts.tolist(), strict=True))
+        by_text = dict(zip(texts, counts.tolist(), strict=True))
         return Segmentation(
             phrases=[one.text for one in classes],
-            winners=[max(one.synonyms, key=counts.get) for one in classes],
+            winners=[max(one.synonyms, key=by_text.__getitem__) for one in classes],
             known=[any(self.known(text) for text in one.synonyms) for one in classes],
             size=encoded.size,
             background=background,

@@ -1,5 +1,6 @@
 """An answer about a picture, S-Seg's or S-Seg+'s: labels, scores, areas, and the ways to take it along."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -25,7 +26,7 @@ class Segmentation:
     background: float
     weights: str
     coarse_scores: Tensor = field(repr=False)  # (P, h, w), at the masks' resolution
-    words_at: object = field(repr=False)  # (x, y, n) -> best known texts there
+    words_at: Callable[[int, int, int], list[dict]] = field(repr=False)  # (x, y, n) -> best known texts there
 
     @cached_property
     def _top(self) -> tuple[np.ndarray, np.ndarray]:

@@ -75,6 +75,7 @@ class Segmenter(ABC):
             return []
         answer = self.ask(encoded, candidates)
         rows = zip(candidates, answer.areas, answer.mean_scores, strict=True)
+        found: list[dict[str, Any]]
         found = [{"phrase": phrase, "area": area, "score": score} for phrase, area, score in rows if area]
         found = [one for one in found if one["area"] >= least]
         return sorted(found, key=lambda one: -one["area"] * one["score"])[:limit]
@@ -121,8 +122,8 @@ class Segmenter(ABC):
 
     def _views(self, rgb: np.ndarray, long_side: int) -> Iterator[Tensor]:
         """The image at each scale that the weights want, uint8 (B, 3, h, w): as it is and, where wanted, mirrored."""
-        config = self.model.config
-        sizes = [inference.target_size(*rgb.shape[:2], round(scale * long_side)) for scale in config.scales]
+        config, (height, width) = self.model.config, rgb.shape[:2]
+        sizes = [inference.target_size(height, width, round(scale * long_side)) for scale in config.scales]
         check_seen(sizes * (1 + config.mirrored), long_side)
         for size in sizes:
             pixels = inference.resize(rgb, size, self.device)

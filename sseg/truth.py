@@ -50,10 +50,10 @@ def read_ids_at(source, size: tuple[int, int], full_size: tuple[int, int] | None
     if not is_file:
         of_type(source, (np.ndarray, torch.Tensor, list, tuple), f"{what} is a path, bytes or an array of ids")
         source = _as_array(source, what)
-    ids, size = _read(source) if is_file else source, tuple(size)
+    ids, size = _read(source) if is_file else source, tuple(size)  # type: ignore[assignment]
     if ids.ndim != 2 or not (np.issubdtype(ids.dtype, np.integer) or ids.dtype == bool):
         raise SSegValueError(f"True classes are whole numbers (H, W), not {ids.dtype} {ids.shape}.")
-    fits = ids.shape == (full_size and tuple(full_size)) or not full_size and working_size(*ids.shape) == size
+    fits = ids.shape == (full_size and tuple(full_size)) or (not full_size and working_size(*ids.shape) == size)
     if ids.shape != size and not fits:
         height, width = full_size or size
         raise SSegValueError(f"{what} has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {width} x {height}: "

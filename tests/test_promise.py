@@ -92,7 +92,7 @@ WRONG_VALUES = {
 
 @pytest.mark.parametrize("what", WRONG_VALUES)
 def test_a_wrong_value_is_a_value_error_too(seg, masker, what):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"\S"):
         WRONG_VALUES[what](seg, masker)
     sentence_of(lambda: WRONG_VALUES[what](seg, masker))
 

@@ -201,7 +201,7 @@ def test_explain_names_the_best_here(world):
     seg, encoded = world
     out = seg.ask(encoded, "grass, sky, dog")
     here = out.explain(5, 40)
-    assert [b["phrase"] for b in here["best"]][0] == "dog" and here["words"][0]["phrase"] == "dog"
+    assert next(b["phrase"] for b in here["best"]) == "dog" and here["words"][0]["phrase"] == "dog"
     assert here["best"][0]["score"] == pytest.approx(out.scores[2, 40, 5], abs=1e-6)
     assert here["margin"] == pytest.approx(here["best"][0]["score"] - here["best"][1]["score"])
     assert [b["phrase"] for b in out.explain(60, 3, n=1)["best"]] == ["grass"]

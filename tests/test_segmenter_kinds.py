@@ -54,7 +54,7 @@ def scores(tiny_weights, picture, words, asked):
     return own.ask(own.encode(picture), asked).coarse_scores
 
 
-@pytest.mark.parametrize("asked, no_distractors, distractors", [
+@pytest.mark.parametrize(("asked", "no_distractors", "distractors"), [
     ("person", ["person", "man", "woman"], ["sky"]),
     ("man", ["man", "person"], ["woman", "sky"]),
     ("MAN", ["man", "person"], ["woman", "sky"]),

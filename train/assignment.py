@@ -2,7 +2,7 @@
 
 Captions say what is in a photograph, not where, and leave its surroundings unsaid. A linear classifier on the features
 of regions could tell people, dogs and cats from what lies around them almost without fault, if it had masks to learn
-from (docs/results.md, "Photographs"); from captions alone it learns what tends to lie near them as well. So it is
+from (docs/log.md, 2026-11-30); from captions alone it learns what tends to lie near them as well. So it is
 taught in rounds (expectation-maximisation, as for image labels Papandreou et al. 2015, arXiv 1502.02734):
 
 1. From captions: what a photograph's captions name has to be the answer of some of its regions (`from_captions`).

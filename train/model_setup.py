@@ -102,9 +102,7 @@ def start_from(model: SSegModel, weights: str, only: tuple[str, ...] = ("",)) ->
     blocks = {name: block for name, block in model.named_modules() if isinstance(block, kinds)}
     added = {name: block for name, block in blocks.items() if f"{name}.layer.0.convolution.weight" not in tensors}
     for name, own in model.state_dict().items():
-        if not name.startswith(only):
-            tensors[name] = own
-        elif name.startswith(tuple(f"{block}." for block in added)):
+        if not name.startswith(only) or name.startswith(tuple(f"{block}." for block in added)):
             tensors[name] = own
         elif name not in tensors or tensors[name].shape != own.shape:
             raise SSegError(f"The recipe's model does not fit init: {weights}, {name} is not the same; take its sizes.")

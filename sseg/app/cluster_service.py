@@ -222,7 +222,7 @@ class ClusterService:
     # ---- one patch ----------------------------------------------------------------------------------------------
     def similar(self, key, row, column) -> dict:
         """Similarity of one patch to all others, as a grey picture (0 = -1, 255 = 1) and a summary."""
-        held, masks, _ = self.find(key)
+        _, masks, _ = self.find(key)
         similarity, summary = cells.compare(masks, int(row), int(column))
         gray = Image.fromarray(((similarity + 1) * 127.5).round().clip(0, 255).astype(np.uint8))
         return {"map": data_url(gray), **summary}

@@ -279,7 +279,7 @@ class Service:
         slips, means = segmenter.slips(phrase), segmenter.knows_unseen
         near = [{"phrase": text, "similarity": similarity, "slip": text in slips}
                 for text, similarity in segmenter.nearest(phrase, MOST_NEAR)]  # fmt: skip
-        return [one for one in near if one["slip"] or means and one["similarity"] >= NEAR]
+        return [one for one in near if one["slip"] or (means and one["similarity"] >= NEAR)]
 
     def _view(self, held, words, background, mask, segments, note):
         return {

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from sseg.errors import SSegError
@@ -64,10 +65,8 @@ def _own_folder() -> str:
     """The same at every start, as long as nobody else is in its place; others cannot look into it."""
     owner = os.getuid() if hasattr(os, "getuid") else "own"
     folder = Path(tempfile.gettempdir()).resolve() / f"sseg-{owner}"
-    try:
+    with suppress(FileExistsError):  # a file of that name
         folder.mkdir(0o700, exist_ok=True)
-    except FileExistsError:  # a file of that name
-        pass
     found = folder.lstat()
     if stat.S_ISDIR(found.st_mode) and owner in (found.st_uid, "own"):
         folder.chmod(0o700)

@@ -64,7 +64,7 @@ def _make(name, facet, device, fetch):
 
 def _best(facet, device, fetch):
     try:
-        made = ViTFeatures("dino", facet, device, PATIENCE, fetch)
+        made: FeatureSource = ViTFeatures("dino", facet, device, PATIENCE, fetch)
         made.note = "dino was taken: its weights are here."
         return made
     except SSegError as error:

@@ -17,7 +17,7 @@ class FeatureSource(ABC):
     name: str
     label: str  # what it is, in a few words, for people
     stride = 1  # pixels of the picture, as the source sees it, between the finest cells that it can tell apart
-    facets = ("tokens",)  # kinds of features to choose from, the first by default
+    facets: tuple[str, ...] = ("tokens",)  # kinds of features to choose from, the first by default
     note = ""  # one sentence for people if the source was chosen for them: which, and why
 
     @abstractmethod
@@ -43,14 +43,17 @@ def positions(grid, device=None):
 
 
 def centred(planes):
+    """Planes (B, c, h, w) without the mean of each."""
     return planes - planes.mean((2, 3), keepdim=True)
 
 
 def deviation_of(planes):
+    """(B, 1, 1, 1): the deviation of all planes of an image together, never 0."""
     return centred(planes).square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)
 
 
 def check_pixels(pixels, grid):
+    """SSegValueError for what is no batch of images (B, 3, H, W) uint8, or for a grid without cells."""
     if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.dtype != torch.uint8:
         raise SSegValueError(f"Features need pictures as uint8 (B, 3, H, W), not {pixels.dtype} {tuple(pixels.shape)}.")
     if len(grid) != 2 or min(grid) < 1:
@@ -58,6 +61,7 @@ def check_pixels(pixels, grid):
 
 
 def check_facet(source, facet):
+    """SSegValueError for a facet that the source does not have."""
     if facet not in (None, *source.facets):
         raise SSegValueError(
             f"The features {source.name!r} have no facet {facet!r}: choose {' or '.join(source.facets)}."

@@ -3,6 +3,7 @@
 import json
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,24 +35,25 @@ class EncoderFeatures(FeatureSource):
 
     Facets: "tokens", beside texture, colour and position (`TextonFeatures`), as the features `mini` are; "maps",
     beside position alone. The encoder's tensors are those of the bundled weights `photos`, which training left as they
-    came. How the numbers were chosen says docs/results.md.
+    came. How the numbers were chosen says docs/log.md.
     """
 
     name = "encoder"
     label = "encoder of photos, learned from ImageNet's class labels"
     stride = CELL
-    facets = ("tokens", "maps")
+    facets: tuple[str, ...] = ("tokens", "maps")
 
     def __init__(self, facet: str | None = None, device="cpu", folder=None):
         """`facet`: one of `facets`, None is the first. `folder`: other weights than the bundled `photos`.
         Raises SSegError: the weights are missing or damaged, or have another kind of encoder."""
         self.device = torch.device(device)
         self.trunk, self.mean, self.std = load_trunk(WEIGHTS / FOLDER if folder is None else Path(folder))
-        self.trunk.to(self.device, memory_format=torch.channels_last)
+        self.trunk.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.textons = None if facet == "maps" else TextonFeatures(**COLOUR, spread=False)
 
     @torch.inference_mode()
     def __call__(self, pixels, grid):
+        """See `FeatureSource.__call__`."""
         check_pixels(pixels, grid)
         seen = torch.cat([self.maps(one, grid) for one in pixels.split(1)])  # one by one fits a processor's cache
         seen = F.interpolate(F.normalize(seen, dim=1), size=grid, mode="bilinear", align_corners=False)
@@ -100,6 +102,6 @@ def build_trunk(name: str) -> nn.Module:
     import timm
     from timm.layers import freeze_batch_norm_2d
 
-    whole = timm.create_model(name, features_only=True)
+    whole: Any = timm.create_model(name, features_only=True)
     parts = {"conv_stem": whole.conv_stem, "bn1": whole.bn1, "blocks": whole.blocks[:BLOCKS]}
     return freeze_batch_norm_2d(nn.Sequential(OrderedDict(parts)))

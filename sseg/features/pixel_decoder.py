@@ -1,5 +1,7 @@
 """The segmenter's own view of a picture: the features that its masks are made of."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -25,7 +27,7 @@ class OwnFeatures(FeatureSource):
 
         if weights is not None:
             self.name, self.label = f"sseg:{weights}", f"{self.label} ({weights})"
-        model = checkpoint.load_model(checkpoint.resolve("mini" if weights is None else weights))
+        model: Any = checkpoint.load_model(checkpoint.resolve("mini" if weights is None else weights))
         self.config, self.device = model.config, torch.device(device)
         self.network = model.segmenter.pixel_level_module.to(device)
 

@@ -25,6 +25,7 @@ class PixelFeatures(FeatureSource):
 
     @torch.no_grad()
     def __call__(self, pixels, grid):
+        """See `FeatureSource.__call__`."""
         check_pixels(pixels, grid)
         rgb = pixels.float().div_(255)  # (B, 3, H, W)
         mean = cell_means(rgb, grid)  # (B, 3, h, w)

@@ -25,7 +25,7 @@ class MiniFeatures(FeatureSource):
     spread among cells alike (`random_walk`).
 
     The network sees the picture twice: small, where things have the size that it was trained with, and at the cells'
-    full resolution. Scales and all other numbers were chosen on development pictures (docs/results.md).
+    full resolution. Scales and all other numbers were chosen on development pictures (docs/log.md).
     """
 
     name = "mini"
@@ -45,6 +45,7 @@ class MiniFeatures(FeatureSource):
 
     @torch.inference_mode()
     def __call__(self, pixels, grid):
+        """See `FeatureSource.__call__`."""
         check_pixels(pixels, grid)
         seen = torch.cat([self._seen(pixels, grid, scale) for scale in self.scales], 1)
         cells = SHARE * main_directions(seen, DIRECTIONS, 0.01).permute(0, 2, 3, 1).to(pixels.device)

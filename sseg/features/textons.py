@@ -39,7 +39,7 @@ class TextonFeatures(FeatureSource):
     the picture responds to a centre by how much nearer it is than the centres' mean squared distance. Colour words are
     centres of single pixels' colours; a pixel is shared among those near it. Both are averaged over a cell and its
     surroundings, so a spotted coat is one thing, and of both come the picture's own main directions. At last all spread
-    among cells alike (`random_walk`). How weights and sizes were chosen says docs/results.md.
+    among cells alike (`random_walk`). How weights and sizes were chosen says docs/log.md.
     """
 
     name = "textons"
@@ -60,6 +60,7 @@ class TextonFeatures(FeatureSource):
 
     @torch.no_grad()
     def __call__(self, pixels, grid):
+        """See `FeatureSource.__call__`."""
         check_pixels(pixels, grid)
         dictionary = Dictionary(*(tensor.to(pixels.device) for tensor in self.dictionary))
         batches = pixels.split(max(1, CELLS_AT_ONCE // (grid[0] * grid[1])))
@@ -158,5 +159,5 @@ def _fits(tensors: dict[str, Tensor]) -> bool:
         return False
     filters, offsets, floor, colours = (tensors[name] for name in TENSORS)
     return (filters.ndim == 4 and filters.shape[1] == 3 and filters.shape[2] == filters.shape[3]
-            and offsets.shape == filters.shape[:1] and floor.ndim == 0 and floor > 0
+            and offsets.shape == filters.shape[:1] and floor.ndim == 0 and bool(floor > 0)
             and colours.ndim == 2 and colours.shape[1] == 3)

@@ -26,7 +26,7 @@ class ViTFeatures(FeatureSource):
     set equal things apart by their places.
     """
 
-    facets = ("tokens", "keys")
+    facets: tuple[str, ...] = ("tokens", "keys")
 
     def __init__(self, name: str = "dino", facet: str | None = None, device="cpu", patience: float | None = None,
                  fetch: bool = True):  # fmt: skip
@@ -130,7 +130,8 @@ def _key_norm(model):
 
 def at_hand(name: str = DINO) -> bool:
     """Whether the weights of that model of timm are in the local cache; the network is not looked at."""
-    return hub.cached(*_repository(name), WEIGHTS) is not None
+    repo, revision = _repository(name)
+    return hub.cached(repo, revision, WEIGHTS) is not None
 
 
 def _weights(name, repo, revision, patience, fetch):

@@ -197,7 +197,8 @@ def id_png(labels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
         of_type(size, (tuple, list), "The size of a PNG is its height and width")
         if len(size) != 2:
             raise SSegValueError(f"The size of a PNG is its height and width, not {len(size)} numbers.")
-        size = tuple(whole(side, "A side of a PNG", 1, 2**20) for side in size)
+        height, width = (whole(side, "A side of a PNG", 1, 2**20) for side in size)
+        size = (height, width)
         if size[0] * size[1] > MOST_PIXELS:
             raise SSegValueError(f"A PNG of {size[1]} x {size[0]} pixels is too big (over 179 megapixels): take less.")
     ids = labels.astype(np.int64) + 1

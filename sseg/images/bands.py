@@ -35,6 +35,7 @@ def grey(image: Image.Image) -> Image.Image:
 
 
 def levels_of(image: Image.Image):
+    """What `levels.levels` says of a whole image, read row by row."""
     integers = image.mode.startswith("I")
     return levels.levels(_rows(image), integers, levels.no_data(image))
 
@@ -55,6 +56,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image) -> Image.Image:
+    """The image as it was taken: turned as its EXIF data say."""
     try:
         return ImageOps.exif_transpose(image) if orientation(image) != 1 else image
     except Exception:  # as above

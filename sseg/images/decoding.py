@@ -64,7 +64,7 @@ def open_image(source, smallest: float) -> tuple[Image.Image, tuple[int, int]]:
         if pixels > smallest:
             factor = (pixels / smallest) ** 0.5
             image.draft(None, (int(image.width / factor), int(image.height / factor)))
-        takes += image.width * image.height * _WHOLE.get(image.format, _PIXEL.get(image.mode, 4))
+        takes += image.width * image.height * _WHOLE.get(image.format or "", _PIXEL.get(image.mode, 4))
         slow = any(tile.codec_name in _SLOW for tile in image.tile)
     except Image.DecompressionBombError as error:
         raise SSegError(f"{name_of(source)} is too big to open (over 179 megapixels): scale it down first.") from error

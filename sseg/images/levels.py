@@ -13,13 +13,14 @@ _GDAL_NODATA = 42113  # TIFF tag
 
 
 def needs_levels(image: Image.Image) -> bool:
+    """Whether the values are numbers rather than eight bits of grey or colour."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def no_data(image: Image.Image) -> float | None:
     """What a GeoTIFF says of itself that it writes where it knows nothing."""
     try:
-        return float(image.tag_v2[_GDAL_NODATA].strip("\0 "))
+        return float(image.tag_v2[_GDAL_NODATA].strip("\0 "))  # type: ignore[attr-defined]  # TIFFs alone
     except (AttributeError, KeyError, ValueError):
         return None
 

@@ -1,5 +1,7 @@
 """From scores on the model's grid to values of pixels: bilinear, with only what can win enlarged."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 _STRIP = 250_000  # full-size score values worked on at once: 1 MB, which a core's cache holds
 
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Maps (C, h, w) -> (C, H, W), bilinear."""
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 

@@ -15,7 +15,8 @@ def target_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     A coarsest map of one cell cannot be normalised by the pixel decoder, hence 64.
     """
     scale = max(long_side, 2 * STRIDE) / max(height, width)
-    return tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))
+    height, width = (max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))
+    return height, width
 
 
 def resize(image: np.ndarray, size: tuple[int, int], device="cpu") -> Tensor:

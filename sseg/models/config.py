@@ -43,7 +43,7 @@ class SSegConfig(PreTrainedConfig):
         hidden_dim: width of the transformer decoder.
         num_queries: N, masks an image.
         mask_feature: what a mask's meaning is read from: "query" (the decoder's output, as MaskFormer), "pooled"
-            (pixel features averaged under the predicted mask; at small size only this localises, docs/results.md),
+            (pixel features averaged under the predicted mask; at small size only this localises, docs/log.md),
             "encoder" (the encoder's own maps averaged under it, of unit deviation), or "both" of these averages.
         mask_feature_levels: pixel decoder levels that are pooled: 4, 8, 16 = strides.
         feature_dropout: share of a mask's features that are left out in training.
@@ -63,7 +63,7 @@ class SSegConfig(PreTrainedConfig):
             `mirrored`: at each also mirrored. Scores are the mean over these views.
         region_clusters: K: regions are K-Means clusters of the encoder's maps (`models.map_clusters`), the pseudo-masks
             themselves, instead of the masks that MaskFormer learned from them; 0: the masks. Behind a frozen encoder,
-            on photographs, clusters are named better (docs/results.md).
+            on photographs, clusters are named better (docs/log.md).
         scale_in_use: share of the learned scale (1 / temperature) that scores have in use: training makes them sharper
             than they are right.
         prior: how much of what a phrase fits on average is taken off its logits, 0..1 (`SSegModel.offsets`): words that
@@ -139,7 +139,7 @@ class SSegConfig(PreTrainedConfig):
 
     def maskformer_config(self) -> MaskFormerConfig:
         """transformers' configuration of the segmenter: backbone, FPN pixel decoder, DETR decoder."""
-        backbone = dict(self.backbone)
+        backbone = dict(self.backbone or {})
         if backbone["model_type"] != "timm_backbone":
             backbone.setdefault("out_features", ["stage1", "stage2", "stage3", "stage4"])
         decoder = {"model_type": "detr", "d_model": self.hidden_dim, "num_queries": self.num_queries}

@@ -81,7 +81,7 @@ def _of_backbone(name: str, value) -> None:
         if isinstance(one, (int, float)) and not isinstance(one, bool):
             _number(name, one, -NUMBER, LAYERS if built else NUMBER)
         else:
-            _require(one is None or isinstance(one, bool) or isinstance(one, str) and _is_name(one), name,
+            _require(one is None or isinstance(one, bool) or (isinstance(one, str) and _is_name(one)), name,
                      "a number, a name or a flat list of them")  # fmt: skip
     _require(len(entries) <= 16, name, "at most 16 entries")
     downloads = ("pretrained" in name or "checkpoint" in name) and bool(value)

@@ -40,7 +40,7 @@ class ContextHead(nn.Module):
 
 def describe(maps: Sequence[Tensor]) -> Tensor:
     """Each cell of the coarsest map: itself, its neighbours, the whole picture. (B, h, w, 3 * sum of C_i)."""
-    grid = maps[-1].shape[2:]
+    grid = (maps[-1].shape[2], maps[-1].shape[3])
     own = torch.cat([each if each.shape[2:] == grid else F.adaptive_avg_pool2d(each, grid) for each in maps], 1)
     around = F.avg_pool2d(own, NEAR, 1, NEAR // 2, count_include_pad=False)
     whole = own.mean((2, 3), keepdim=True).expand_as(own)

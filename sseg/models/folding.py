@@ -3,6 +3,9 @@
 What a norm costs on a processor is reading and writing the map once more.
 """
 
+from itertools import pairwise
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -16,8 +19,8 @@ def fold_norms(module: nn.Module) -> None:
     folded cannot be trained as before, nor saved under its old names.
     """
     for parent in module.modules():
-        children = list(parent.named_children())
-        for (_, conv), (name, norm) in zip(children, children[1:], strict=False):
+        children: list[tuple[str, Any]] = list(parent.named_children())
+        for (_, conv), (name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and hasattr(norm, "running_var"):
                 weight, bias = fuse_conv_bn_weights(
                     conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

@@ -1,6 +1,6 @@
 """Clusters of a frozen encoder's maps: pseudo-masks that follow what the encoder tells apart, not colour and texture.
 
-Regions that follow meaning are named better than regions that follow outlines (docs/results.md): each cell is described
+Regions that follow meaning are named better than regions that follow outlines (docs/log.md): each cell is described
 by the last two maps, scaled to unit length, and its place.
 """
 

@@ -29,7 +29,8 @@ class Stem(nn.Module):
             for a, b in zip(sizes, widths, strict=False)
         )
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, d, H/8, W/8)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, d, H/8, W/8)."""
         for layer in self.layers:
             x = layer(x)
         return x
@@ -52,7 +53,8 @@ class Block(nn.Module):
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:  # (B, 1 + T, d)
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Tokens (B, 1 + T, d), the first that of the view, on a grid (h, w) of T cells."""
         b, n, d = x.shape
         planes = x[:, 1:].transpose(1, 2).reshape(b, d, *grid)
         x = torch.cat([x[:, :1], x[:, 1:] + self.place(planes).flatten(2).transpose(1, 2)], 1)
@@ -87,9 +89,10 @@ class SmallViT(nn.Module):
         nn.init.trunc_normal_(self.cls, std=0.02)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        *_, x = self.states(x)
-        tokens = F.normalize(self.project(self.norm(x.tokens)), dim=-1)
-        return tokens[:, 1:].unflatten(1, x.grid), tokens[:, 0]
+        """Unit vectors of patches (B, H/8, W/8, e), and of views (B, e)."""
+        *_, last = self.states(x)
+        tokens = F.normalize(self.project(self.norm(last.tokens)), dim=-1)
+        return tokens[:, 1:].unflatten(1, last.grid), tokens[:, 0]
 
     def states(self, x: Tensor):
         """What comes out of each block in turn: tokens (B, 1 + T, d), the first that of the view, and their grid."""

@@ -47,7 +47,7 @@ def pool_under_masks(features: Tensor, mask_logits: Tensor) -> Tensor:
     """
     masks = mask_logits.detach().sigmoid()
     if masks.shape[-2:] != features.shape[-2:]:
-        masks = F.adaptive_avg_pool2d(masks, features.shape[-2:])
+        masks = F.adaptive_avg_pool2d(masks, features.shape[-2:])  # type: ignore[arg-type]
     weights = masks.flatten(2) / masks.flatten(2).sum(-1, keepdim=True).clamp(min=1e-4)  # (B, N, hw)
     return weights.to(features.dtype) @ features.flatten(2).transpose(1, 2)
 
@@ -104,6 +104,9 @@ class SSegModel(PreTrainedModel):
     config_class = SSegConfig
     base_model_prefix = "sseg"
     main_input_name = "pixel_values"
+    feature_mean: Tensor
+    feature_std: Tensor
+    seen_regions: Tensor
 
     def __init__(self, config: SSegConfig):
         super().__init__(config)
@@ -145,7 +148,7 @@ class SSegModel(PreTrainedModel):
     def feature_dim(self) -> int:
         """Numbers that a mask's meaning is read from."""
         of_decoder = self.config.fpn_dim * len(self.config.mask_feature_levels)
-        of_encoder = sum(self.encoder.channels)
+        of_encoder = sum(self.encoder.channels)  # type: ignore[arg-type]
         sizes = {"query": self.config.hidden_dim, "pooled": of_decoder, "encoder": of_encoder}
         return sizes.get(self.config.mask_feature, of_encoder + of_decoder)
 
@@ -175,7 +178,7 @@ class SSegModel(PreTrainedModel):
     def _clusters(self, maps: Sequence[Tensor], k: int) -> tuple[Tensor, Tensor, Tensor]:
         """As `_masks`, with K-Means clusters of the maps as masks: logits of `SURE` in the cluster, else of -`SURE`."""
         k = min(k, maps[-2].shape[2] * maps[-2].shape[3])  # a tiny picture has fewer cells
-        ids = cluster(maps, k, seeds=0).long()  # (B, h, w)
+        ids = cluster(list(maps), k, seeds=0).long()  # (B, h, w)
         masks = (2.0 * F.one_hot(ids, k).permute(0, 3, 1, 2) - 1) * SURE
         sized = [F.interpolate(masks, one.shape[2:]) if one.shape[2:] != masks.shape[2:] else masks for one in maps]
         features = [pool_under_masks(one, mask) for one, mask in zip(maps, sized, strict=True)]
@@ -202,7 +205,7 @@ class SSegModel(PreTrainedModel):
         """
         kind = self.config.mask_feature
         if kind == "query":
-            return queries
+            return queries  # type: ignore[return-value]  # which are there for this kind
         features = [pool_under_masks(one, masks) for one in maps] if kind in ("encoder", "both") else []
         if kind in ("pooled", "both"):
             width = self.config.mask_stride * levels[-1].shape[-1]  # of the image
@@ -236,7 +239,7 @@ class SSegModel(PreTrainedModel):
         elif self.training:  # with the attention that training has chosen
             ends = self.text_tower(input_ids=input_ids, attention_mask=attention_mask).pooler_output  # (P, width)
         else:
-            ends = end_states(self.text_tower, input_ids, attention_mask)
+            ends = end_states(self.text_tower, input_ids, attention_mask)  # type: ignore[arg-type]
         return F.normalize(self.text_projection(ends).float(), dim=-1)
 
     def offsets(self, texts: Tensor) -> Tensor:

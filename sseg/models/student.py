@@ -8,6 +8,7 @@ Behind the frozen encoder of photographs stands a lighter head (`sseg.models.con
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,10 +74,12 @@ class SelfTrainedModel(PreTrainedModel):
     config_class = SelfTrainedConfig
     base_model_prefix = "plus"
     main_input_name = "pixel_values"
+    backbone: Any
+    head: nn.Module
 
     def __init__(self, config: SelfTrainedConfig):
         super().__init__(config)
-        self.backbone, widths, strides = make_backbone(dict(config.backbone))
+        self.backbone, widths, strides = make_backbone(dict(config.backbone or {}))
         if config.head == "context":
             self.head = ContextHead(widths, config.head_width, len(config.categories))
         else:
@@ -129,8 +132,8 @@ def make_backbone(sizes: dict) -> tuple[nn.Module, list[int], list[int]]:
         return vit, [vit.config["width"]] * 4, [PATCH] * 4
     import timm
 
-    vit = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **sizes)
-    return vit, [vit.embed_dim] * 4, [vit.patch_embed.patch_size[0]] * 4
+    plain: Any = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True, **sizes)
+    return plain, [plain.embed_dim] * 4, [plain.patch_embed.patch_size[0]] * 4
 
 
 def rescale(width: int, grow: int, shrink: int) -> nn.Module:

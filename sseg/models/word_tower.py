@@ -20,6 +20,11 @@ class WordTower(nn.Module):
         forget: share of words whose own embedding is left out in training, so that the vectors alone have to do.
     """
 
+    vectors: Tensor
+    nearest: Tensor
+    nearness: Tensor
+    weights: Tensor
+
     def __init__(self, vocabulary: int, known: int, vector_dim: int, neighbours: int, width: int, forget: float = 0.2):
         super().__init__()
         self.own = nn.Embedding(known, width)

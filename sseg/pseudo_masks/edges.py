@@ -1,5 +1,7 @@
 """Outlines of clusters that follow the picture: from the cells that were clustered to finer labels."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,7 +11,7 @@ RADIUS = 2  # of the filter's windows, in cells
 SHARPNESS = 1e-3  # variance of colour (0..1) below which a window counts as flat
 
 
-def colours(pixels: Tensor, grid: tuple[int, int]) -> Tensor:
+def colours(pixels: Tensor, grid: Sequence[int]) -> Tensor:
     """What `follow` needs of a picture (3, H, W), 0..255, divided into a grid of (h, w) cells: uint8
     (3, FINE * h, FINE * w)."""
     size = tuple(FINE * cells for cells in grid)

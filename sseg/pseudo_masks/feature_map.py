@@ -37,7 +37,8 @@ class Features:
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of cells."""
-        return tuple(self.tokens.shape[:2])
+        rows, columns = self.tokens.shape[:2]
+        return rows, columns
 
     @property
     def nbytes(self) -> int:
@@ -45,7 +46,8 @@ class Features:
         return self.tokens.nbytes + self.colours.nbytes
 
     @cached_property
-    def centred(self) -> Tensor:  # (T, d), mean 0
+    def centred(self) -> Tensor:
+        """(T, d): the features of all cells, with mean 0."""
         flat = self.tokens.flatten(0, 1)
         return flat - flat.double().mean(0).float()  # in doubles, so that equal features have exactly 0
 
@@ -92,7 +94,8 @@ class Features:
                 "So many numbers of clusters take too long together: try fewer of them, or smaller ones."
             )
         sample = np.random.default_rng(seed_number(seed)).permutation(len(self.centred))[:SAMPLE]
-        distances = torch.cdist(*[self.centred[sample].double()] * 2).fill_diagonal_(0).numpy()
+        cells = self.centred[sample].double()
+        distances = torch.cdist(cells, cells).fill_diagonal_(0).numpy()
         rows = []
         for k in ks:
             ids = kmeans_ids(self, k, seed)

@@ -57,7 +57,8 @@ class PseudoMasker:
         resolution = _resolution(resolution)
         rgb = images.read(image)
         pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None].contiguous().to(self.device)
-        grid = grid_of(*rgb.shape[:2], resolution)
+        height, width = rgb.shape[:2]
+        grid = grid_of(height, width, resolution)
         tokens = self.source(pixels, grid)[0].float().cpu()  # (h, w, d)
         seen = colours(pixels[0], grid).cpu()
         return Features(tokens, seen, rgb.shape[:2], self.name, self.label, self.facet, resolution)

@@ -182,8 +182,8 @@ def _outlines(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     padded = np.pad(ids, 1, constant_values=-1)
     beside = np.stack([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])  # (4, h, w)
     other = beside != ids
-    sides = (other.sum(0), (other & (beside >= 0)).sum(0))
-    return tuple(np.bincount(ids.ravel(), count.ravel()) for count in sides)
+    all_sides, inner = other.sum(0), (other & (beside >= 0)).sum(0)
+    return np.bincount(ids.ravel(), all_sides.ravel()), np.bincount(ids.ravel(), inner.ravel())
 
 
 def _check_ids(present: np.ndarray, class_names) -> None:

@@ -31,7 +31,7 @@ def test_its_figures_are_those_of_the_command_line(client, loaded, files, capsys
     told = json.loads(capsys.readouterr().out)
     for key in ("agreement", "boundary_agreement", "areas", "flips", "miou", "mended", "broken"):
         assert found[key] == told[key], key
-    view = view["value"] if "value" in view else view
+    view = view.get("value", view)
     assert [one["name"] for one in view["categories"]] == ["dog", "green stuff", "cat|kitten", "sky"]
 
 
@@ -49,7 +49,7 @@ def test_what_cannot_be_compared_is_one_sentence(client, loaded, files, change, 
     with pytest.raises(Exception, match=sentence) as caught:
         client.predict(*question, api_name="/compare")
     assert "Traceback" not in str(caught.value)
-    view, found = client.predict(handle_file(files[0]), name, name, "dog", "", 0, None, api_name="/compare")
+    _, found = client.predict(handle_file(files[0]), name, name, "dog", "", 0, None, api_name="/compare")
     assert found["agreement"] == 1  # the app goes on
 
 

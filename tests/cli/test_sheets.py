@@ -12,7 +12,7 @@ def rows(count, size=(90, 120)):
             for i in range(count)]
 
 
-@pytest.mark.parametrize("count, pages", [(1, 1), (3, 1), (4, 1), (12, 1), (13, 2), (30, 3)])
+@pytest.mark.parametrize(("count", "pages"), [(1, 1), (3, 1), (4, 1), (12, 1), (13, 2), (30, 3)])
 def test_every_tile_is_painted_whole_and_once(count, pages):
     made = sheets.pages(rows(count), ["one", "two"])
     assert len(made) == pages
@@ -28,7 +28,7 @@ def test_pages_are_no_bigger_than_a_large_screen_shows_in_one_width():
         assert page.width < 1920 and page.height < 1500
 
 
-@pytest.mark.parametrize("size, expected", [((960, 1280), (192, 256)), ((3, 4), (192, 256)), ((1, 5000), (1, 256)),
+@pytest.mark.parametrize(("size", "expected"), [((960, 1280), (192, 256)), ((3, 4), (192, 256)), ((1, 5000), (1, 256)),
                                             ((1000, 10), (192, 2))])
 def test_pictures_are_fitted_in_their_proportions(size, expected):
     assert sheets.fitted(size) == expected

@@ -62,7 +62,7 @@ def test_maps_are_those_of_a_plain_forward_pass_of_timm(encoder):
     assert expected.std() > 1
 
 
-@pytest.mark.parametrize("grid, size", SIZES)
+@pytest.mark.parametrize(("grid", "size"), SIZES)
 def test_any_grid_on_any_size_gives_finite_float32(each, grid, size):
     found = each(pictures(2, *size), grid)
     assert found.shape[:3] == (2, *grid) and found.dtype == torch.float32 and found.isfinite().all()

@@ -18,7 +18,7 @@ def pictures(count=2, height=48, width=48, seed=0):
 SIZES = [((12, 12), (48, 48)), ((7, 13), (50, 41)), ((56, 56), (48, 48)), ((1, 1), (9, 9))]
 
 
-@pytest.mark.parametrize("grid, size", SIZES)
+@pytest.mark.parametrize(("grid", "size"), SIZES)
 def test_any_grid_on_any_size_gives_finite_float32(grid, size):
     x = source("pixels")(pictures(2, *size), grid)
     assert x.shape[:3] == (2, *grid) and x.dtype == torch.float32 and torch.isfinite(x).all()

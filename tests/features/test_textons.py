@@ -85,7 +85,7 @@ def test_two_textures_of_one_mean_colour_come_apart_where_colour_sees_nothing():
     assert halves_found(PixelFeatures(**without_place)) < 0.8
 
 
-@pytest.mark.parametrize("grid, size", SIZES)
+@pytest.mark.parametrize(("grid", "size"), SIZES)
 def test_any_grid_on_any_size_gives_finite_float32(grid, size):
     pixels = torch.stack(noise_pictures(2, size=size)) if min(size) >= 12 else torch.zeros(2, 3, *size).byte()
     x = TextonFeatures()(pixels, grid)

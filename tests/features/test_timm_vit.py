@@ -216,7 +216,7 @@ def test_dino_sees_patches_of_eight_pixels(cache):
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(2, 6, 11))
 
 
-@pytest.mark.parametrize("height, width", [(400, 300), (40, 40)])
+@pytest.mark.parametrize(("height", "width"), [(400, 300), (40, 40)])
 def test_pictures_are_resized_with_antialiasing(cache, height, width):
     cache(PLAIN)
     grid, picture = (6, 4), pictures(height, width, 1)
@@ -256,7 +256,7 @@ def test_features_may_be_changed_in_place_where_gradients_are_on(cache):
 
 # ---- names and facets ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "name, hint",
+    ("name", "hint"),
     [
         ("nonsense", "choose one of auto, dino"),
         ("pixel", "did you mean pixels"),
@@ -288,7 +288,9 @@ def test_weights_that_exist_only_as_a_pickle_are_refused(server):
     assert "The Hub has no weights" in sentence(source, "vit_huge_patch14_gap_224.in1k_ijepa") and not server.asked
 
 
-@pytest.mark.parametrize("name, facet, choices", [(PLAIN, "values", "tokens or keys"), (PARALLEL, "keys", "tokens")])
+@pytest.mark.parametrize(
+    ("name", "facet", "choices"), [(PLAIN, "values", "tokens or keys"), (PARALLEL, "keys", "tokens")]
+)
 def test_a_facet_that_is_not_there_is_named_before_any_download(server, name, facet, choices):
     assert f"no facet {facet!r}: choose {choices}." in sentence(source, name, facet) and not server.asked
 
@@ -461,7 +463,7 @@ def test_own_features_are_those_that_masks_are_made_of(tiny_weights):
     torch.testing.assert_close(own(pixels, (5, 3)), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("size, grid", [((200, 30), (20, 3)), ((30, 200), (1, 1)), ((64, 64), (40, 40))])
+@pytest.mark.parametrize(("size", "grid"), [((200, 30), (20, 3)), ((30, 200), (1, 1)), ((64, 64), (40, 40))])
 def test_own_features_take_any_picture_and_grid(tiny_weights, size, grid):
     found = source(f"sseg:{tiny_weights}")(pictures(*size, 9), grid)
     assert found.shape[:3] == (9, *grid) and found.dtype == torch.float32 and found.isfinite().all()

@@ -57,7 +57,7 @@ def context(root, ids):
     for number, (name, phase) in enumerate([("2008_000001", "val"), ("2008_000002", "val"), ("2008_000003", "train")]):
         picture(root / "VOC2010" / "JPEGImages" / f"{name}.jpg")
         images.append({"file_name": f"{name}.jpg", "image_id": number, "phase": phase, "height": 8, "width": 12})
-        regions += [{"image_id": number, "category_id": one, "segmentation": runs(STRIPES == stripe)}
+        regions += [{"image_id": number, "category_id": one, "segmentation": runs(stripe == STRIPES)}
                     for stripe, one in enumerate(ids) if one]
     (root / "trainval_merged.json").write_text(json.dumps({"images": images, "annos_segmentation": regions}))
 

@@ -156,7 +156,7 @@ def test_id_png_holds_the_ids():
     labels[0, 0] = 3000
     big = Image.open(io.BytesIO(images.id_png(labels)))
     assert big.mode.startswith("I") and np.array_equal(np.asarray(big).astype(int), labels + 1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"\S"):
         images.id_png(np.array([[-2]]))
 
 

@@ -118,7 +118,7 @@ def test_compare_takes_the_truth_of_a_real_photograph(client, loaded, tmp_path):
     name = loaded[1].name
     view, found = client.predict(handle_file(path), name, name, "dog, sky", "", 0, handle_file(truth),
                                  api_name="/compare")  # fmt: skip
-    view = view["value"] if "value" in view else view
+    view = view.get("value", view)
     assert found["miou"]["classes"] and "2000 × 1500" in view["note"]
     assert found["full_size"] == [1500, 2000]
     wrong = true_mask(tmp_path / "wrong.png", (1500, 2000))

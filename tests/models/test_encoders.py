@@ -226,7 +226,7 @@ def test_tensors_in_order_are_those_of_the_whole_classifier(past):
     assert all(torch.equal(found[name], past[name]) for name in past if not name.endswith("num_batches_tracked"))
 
 
-@pytest.mark.parametrize("start, words", [
+@pytest.mark.parametrize(("start", "words"), [
     ("package:surely_not_installed", "pip install surely-not-installed"),
     ("package:surely.not.installed", "not installed"),
     ("package:.sseg", "not installed"),

@@ -61,7 +61,7 @@ def test_more_clusters_than_cells_is_named():
 
 
 @pytest.mark.parametrize(
-    "size, resolution, grid",
+    ("size", "resolution", "grid"),
     [((448, 448), 448, (56, 56)), ((224, 224), 448, (56, 56)), ((375, 500), 448, (48, 65)), ((500, 375), 224, (32, 24)),
      ((1, 4000), 448, (20, 158)), ((10, 10), 8, (1, 1))],
 )

@@ -153,7 +153,7 @@ def test_uniforms_are_uniform_and_differ_between_neighbouring_seeds():
     from sseg.pseudo_masks.kmeans import _uniforms
 
     draws = _uniforms(torch.arange(2000), 50).double()
-    assert 0 <= float(draws.min()) and float(draws.max()) < 1
+    assert float(draws.min()) >= 0 and float(draws.max()) < 1
     assert abs(float(draws.mean()) - 0.5) < 0.005 and abs(float(draws.std()) - 12**-0.5) < 0.005
     correlation = torch.corrcoef(draws.T) - torch.eye(50)
     assert float(correlation.abs().max()) < 0.12
@@ -161,7 +161,7 @@ def test_uniforms_are_uniform_and_differ_between_neighbouring_seeds():
 
 
 @pytest.mark.parametrize(
-    "x, k, words",
+    ("x", "k", "words"),
     [
         (torch.zeros(2, 5, 3), 6, "6 clusters of 5 tokens"),
         (torch.zeros(2, 5, 3), 0, "0 clusters"),

@@ -75,7 +75,7 @@ def test_features_are_those_of_the_source_on_training_s_grid(masker, picture):
     assert masker.label == source("pixels").label == found.label
 
 
-@pytest.mark.parametrize("dims, count", [(9, 3), (2, 2), (1, 1)])
+@pytest.mark.parametrize(("dims", "count"), [(9, 3), (2, 2), (1, 1)])
 def test_pca_is_scikit_learns_stretched_between_percentiles(dims, count):
     tokens = np.random.default_rng(0).normal(size=(10, 14, dims)) * np.linspace(3, 1, dims)
     colours = features_of(tokens).pca()
@@ -236,7 +236,7 @@ def truth(picture):
     return ids
 
 
-@pytest.mark.parametrize("k, resolution", [(1, 64), (4, 96), (9, 200)])
+@pytest.mark.parametrize(("k", "resolution"), [(1, 64), (4, 96), (9, 200)])
 def test_oracle_figures_equal_train_evaluate(masker, picture, truth, tmp_path, capsys, k, resolution):
     for part, image in (("images", picture), ("masks", Image.fromarray(truth))):
         (tmp_path / part).mkdir()
@@ -305,7 +305,7 @@ def test_ignored_clusters_have_no_class(masks):
 
 
 @pytest.mark.parametrize(
-    "mask, words",
+    ("mask", "words"),
     [
         ("no/such/mask.png", "no mask file no/such/mask.png"),
         (b"not a picture", "cannot be read"),
@@ -403,7 +403,7 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    "settings, words",
+    ("settings", "words"),
     [
         ({"k": 0}, "K must be a whole number from 1 to"),
         ({"k": -3}, "not -3"),
@@ -434,7 +434,7 @@ def test_settings_that_make_no_sense_are_one_sentence(masker, picture, settings,
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [
         ({"features": "nonsense"}, "'nonsense'"),
         ({"features": "pixels", "facet": "keys"}, "'keys'"),

@@ -167,7 +167,7 @@ def test_tags_of_the_encoders_own_classifier_are_learned(recipe):
     assert "tags" not in terms[0] and torch.isfinite(terms[-1]["tags"])
 
 
-@pytest.mark.parametrize("change, words", [
+@pytest.mark.parametrize(("change", "words"), [
     ("encoder.learn=0.1", "frozen encoder alone"),
     ("encoder.start=folder:/nowhere", "There is no /nowhere/model.safetensors"),
     ("tokenizer.words=/nowhere", "There are no words in /nowhere"),

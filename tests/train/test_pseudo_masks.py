@@ -110,7 +110,7 @@ def test_clusters_depend_on_picture_and_key_alone(tars, tmp_path):
     assert any(other != there for other in others)
 
 
-@pytest.mark.parametrize("features, batch", [("pixels", 3), ("sseg", BATCH)])
+@pytest.mark.parametrize(("features", "batch"), [("pixels", 3), ("sseg", BATCH)])
 def test_a_batch_from_stored_masks_equals_one_made_on_the_fly(tars, tmp_path, features, batch):
     write(tars, tmp_path / "out", SETTINGS._replace(features=features), batch=batch)
     data, recipe = {"name": "tars", "root": str(tars), "cache_size": 48}, ON_THE_FLY | {"features": features}

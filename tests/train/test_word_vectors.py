@@ -150,7 +150,7 @@ def test_held_out_words_are_unseen(monkeypatch):
 VOCABULARY = ["<|pad|>", "<|end|>", "<|unknown|>", "dog", "house", "red", "犬"]
 
 
-@pytest.mark.parametrize("text, words", [
+@pytest.mark.parametrize(("text", "words"), [
     ("dog", ["dog"]),
     ("The red DOG!", ["<|unknown|>", "red", "dog"]),
     ("red_dog-house/dog", ["red", "dog", "house", "dog"]),

@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -263,10 +264,8 @@ def _captions(parts: dict) -> list[str]:
     """The list of the JSON file if it has one (img2dataset's has none), else the lines of the text file."""
     texts = []
     if "json" in parts:
-        try:
+        with suppress(ValueError, KeyError, TypeError):
             texts = json.loads(parts["json"])["captions"]
-        except (ValueError, KeyError, TypeError):
-            pass
     if not texts and "txt" in parts:
         texts = parts["txt"].decode("utf-8", errors="replace").splitlines()
     return [clean for clean in (" ".join(text.split()) for text in texts if isinstance(text, str)) if clean]

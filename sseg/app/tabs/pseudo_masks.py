@@ -112,14 +112,13 @@ def _controls() -> SimpleNamespace:
         best = gr.Button("K by silhouette", size="sm")
     source = gr.Dropdown(panels.menu(features.names()), value="auto", label="Features", info=ABOUT_FEATURES)
     dino = gr.Button(f"Fetch DINO, {DINO_SIZE}", size="sm", visible=False)  # until it is known whether it is here
-    with gr.Accordion("Resolution, facet, seed, method", open=False):
-        with gr.Row():
-            resolution = gr.Dropdown(list(RESOLUTIONS), value=START_RESOLUTION, label="Resolution", min_width=200,
-                                     info="More pixels, smaller patches.")  # fmt: skip
-            facets = list(features.ViTFeatures.facets)  # all that there are, until a source says which it has
-            facet = gr.Dropdown(facets, value=None, label="Facet", min_width=200, info="Kind of features.")
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=200, info="Where K-Means begins.")
-            method = gr.Dropdown(METHODS, value="kmeans", label="Method", min_width=200, info="How to divide.")
+    with gr.Accordion("Resolution, facet, seed, method", open=False), gr.Row():
+        resolution = gr.Dropdown(list(RESOLUTIONS), value=START_RESOLUTION, label="Resolution", min_width=200,
+                                 info="More pixels, smaller patches.")  # fmt: skip
+        facets = list(features.ViTFeatures.facets)  # all that there are, until a source says which it has
+        facet = gr.Dropdown(facets, value=None, label="Facet", min_width=200, info="Kind of features.")
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=200, info="Where K-Means begins.")
+        method = gr.Dropdown(METHODS, value="kmeans", label="Method", min_width=200, info="How to divide.")
     return SimpleNamespace(k=k, best=best, source=source, dino=dino, resolution=resolution, facet=facet, seed=seed,
                            method=method)  # fmt: skip
 

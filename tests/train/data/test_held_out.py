@@ -41,7 +41,7 @@ def test_plurals_are_held_out_too(tmp_path):
     assert {"kitten", "kittens", "bunk bed", "bunk beds", "ladies", "minibuses"} <= held_out(SYNONYMS)
 
 
-@pytest.mark.parametrize("caption, rest", [
+@pytest.mark.parametrize(("caption", "rest"), [
     ("A puppy runs with two dogs .", "A runs with two dogs."),
     ("Two Puppies, asleep", "Two, asleep"),
     ("puppy, a cat", "a cat"),
@@ -59,7 +59,7 @@ def test_words_leave_a_caption_and_the_rest_stays(caption, rest):
     assert without(caption, held) == rest and without(caption, set()) == caption
 
 
-@pytest.mark.parametrize("text, words", [
+@pytest.mark.parametrize(("text", "words"), [
     (None, "missing"), ("- puppy\n", "groups of words"), ("some: [puppy]\n", "groups of words"),
     ("", "groups of words"),
     ("some:\n  puppy: 3\n", "groups of words"), ("a:\n  puppy: dog\nb:\n  puppy: cat\n", "in two groups"),

@@ -63,7 +63,7 @@ def test_photographs_bring_stored_masks_and_scenes_none(photographs, tmp_path, e
     mixed = open_pairs(recipe(photographs, pseudo_masks=shapes), 3, "cpu", STAGES, {"features": "pixels"})
     ids = mixed.masks(5, 8, STAGES[0])
     assert mixed.bare and (ids[:6] == -1).all()
-    assert torch.equal(ids[6:], mixed.parts[1].masks(5, 2, STAGES[0])) and 0 <= ids[6:].min() and ids[6:].max() < 4
+    assert torch.equal(ids[6:], mixed.parts[1].masks(5, 2, STAGES[0])) and ids[6:].min() >= 0 and ids[6:].max() < 4
 
 
 def test_stored_masks_of_more_clusters_than_a_stage_has_are_refused(photographs, tmp_path, emoji_font):

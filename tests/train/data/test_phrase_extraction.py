@@ -7,7 +7,7 @@ from train.data.phrase_extraction import MOST, WIDEST, common, draw, extract_phr
 
 
 @pytest.mark.parametrize(
-    "caption, phrases",
+    ("caption", "phrases"),
     [
         ("a photo of two dogs on the grass", ["dogs", "grass"]),
         ("burger, free download", ["burger"]),

@@ -102,6 +102,7 @@ def test_oracle_on_pictures_of_plain_regions_is_nearly_perfect(folder, capsys):
     assert last_line(capsys)["oracle_miou"] < 60
 
 
+@pytest.mark.slow
 def test_every_clustering_of_a_picture_counts(tmp_path):
     arguments = ["--benchmark", "stickers", "--limit", "2", "--oracle", "--features", "pixels", "--k", "8"]
     found = []
@@ -114,6 +115,7 @@ def test_every_clustering_of_a_picture_counts(tmp_path):
     assert one["oracle_miou"] != four["oracle_miou"] and four["images"] == one["images"]
 
 
+@pytest.mark.slow
 def test_outlines_that_follow_the_picture_fit_scenes_better(capsys):
     arguments = ["--benchmark", "stickers", "--limit", "4", "--oracle", "--features", "pixels", "--device", "cpu"]
     found = []
@@ -151,7 +153,7 @@ def test_a_black_and_white_mask_is_doubted_and_the_ignored_share_is_said(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "arguments, words",
+    ("arguments", "words"),
     [
         (["--root", "no/such/folder", "--model", "mini"], "There is no folder no/such/folder"),
         (["--model", "mini"], "--root"),

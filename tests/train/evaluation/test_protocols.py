@@ -20,7 +20,7 @@ from train.tokenizer import train_tokenizer
 
 
 @pytest.mark.parametrize(
-    "height, width, side, stride", [(448, 448, 448, 224), (448, 672, 448, 224), (336, 512, 224, 112)]
+    ("height", "width", "side", "stride"), [(448, 448, 448, 224), (448, 672, 448, 224), (336, 512, 224, 112)]
 )
 def test_windows_are_mmsegmentations(height, width, side, stride):
     rows, columns = (max(edge - side + stride - 1, 0) // stride + 1 for edge in (height, width))
@@ -147,7 +147,7 @@ def asked(model, side=64):
     return (
         pixels,
         model.look(pixels, texts),
-        dict(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]),
+        {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]},
     )
 
 
@@ -261,7 +261,7 @@ def test_the_threshold_of_the_training_split_is_reported_on_val(voc, tiny_weight
 
 
 @pytest.mark.parametrize(
-    "more, words",
+    ("more", "words"),
     [
         (["--protocol", "paper"], "no threshold for voc"),
         (["--protocol", "groupvit", "--model", "clip:no/such-weights"], "no/such-weights"),

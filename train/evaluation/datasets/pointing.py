@@ -22,7 +22,7 @@ from sseg.paths import visible
 from train.data.tars import members
 from train.evaluation.datasets.photographs import folder_of
 
-BLUR = 0.15  # chosen on the pictures of even number (docs/results.md)
+BLUR = 0.15  # chosen on the pictures of even number (docs/log.md)
 
 
 class Phrase(NamedTuple):

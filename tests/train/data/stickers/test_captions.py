@@ -65,7 +65,7 @@ def written(shown, ground=(), number=400):
     return [write_caption(rng, shown, ground, VOCABULARY).lower() for _ in range(number)]
 
 
-@pytest.mark.parametrize("name, plural", [
+@pytest.mark.parametrize(("name", "plural"), [
     ("dog", "dogs"), ("mouse", "mice"), ("computer mouse", "computer mice"), ("sheep", "sheep"), ("fox", "foxes"),
     ("kitchen knife", "kitchen knives"), ("bowl of noodles", "bowls of noodles"), ("tropical fish", "tropical fish"),
     ("strawberry", "strawberries"), ("monkey", "monkeys"), ("old woman", "old women"), ("snowman", "snowmen"),
@@ -81,7 +81,7 @@ def test_plurals(name, plural):
 
 @pytest.mark.parametrize("phrase", [
     "a dog", "an elephant", "a unicorn", "an umbrella", "an hourglass", "a house", "an x-ray", "an suv", "a ufo",
-    "an nfl ball", "a ewe", "an octopus", "a one-piece swimsuit", "a t-shirt", "a bus", "a compass", "an octopus",
+    "an nfl ball", "a ewe", "an octopus", "a one-piece swimsuit", "a t-shirt", "a bus", "a compass",
     "a rhinoceros", "a cup of coffee", "a pair of scissors", "an onion", "the sun", "the milky way",
 ])  # fmt: skip
 def test_articles(phrase):

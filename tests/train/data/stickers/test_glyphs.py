@@ -144,7 +144,7 @@ def test_a_file_that_is_no_font_or_no_atlas_is_refused_in_a_sentence(tmp_path):
             glyphs.atlas(tmp_path / name)
 
 
-@pytest.mark.parametrize("text, fault", [
+@pytest.mark.parametrize(("text", "fault"), [
     ('{"things": []}', "form"),
     ("not json", "form"),
     (json.dumps({"things": [{"glyph": "x", "name": "lawn", "synonyms": []}],

@@ -37,7 +37,7 @@ def test_the_vocabulary_names_exactly_these_materials():
 def test_textures_are_pictures_with_some_contrast(textures):
     for name, pictures in textures.items():
         assert pictures.shape == (VARIANTS, 3, SIZE, SIZE), name
-        assert 0 <= pictures.min() and pictures.max() <= 1, name
+        assert pictures.min() >= 0 and pictures.max() <= 1, name
         assert pictures.mean(1).std((1, 2)).min() > 0.01, f"{name} is flat"
 
 

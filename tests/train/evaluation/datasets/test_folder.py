@@ -70,7 +70,7 @@ def test_missing_parts_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    ("change", "words"),
     [
         ({"names": "cat\ndog\n"}, "id 2, but classes.txt names only 0 to 1"),
         ({"size": (4, 2)}, "one.png has 3x2 pixels, the picture 4x2"),

@@ -126,7 +126,7 @@ def test_a_missing_folder_is_one_sentence(name, tmp_path, capsys):
         assert len(said.err.strip().splitlines()) == 1 and not said.out
 
 
-@pytest.mark.parametrize("name, folder, words", [
+@pytest.mark.parametrize(("name", "folder", "words"), [
     ("voc", "VOC2010", "holds VOC2010, but voc needs VOC2012"),
     ("context", "VOC2012", "holds VOC2012, but context needs VOC2010"),
     ("coco-stuff", "images/val2014", "holds val2014, but coco-stuff needs val2017"),

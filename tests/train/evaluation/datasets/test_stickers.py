@@ -83,6 +83,7 @@ def test_the_nearer_thing_has_the_label(flat_world):
     assert label[48, round(0.35 * 96)] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.font
 def test_the_benchmark_yields_fixed_scenes_with_full_labels():
     bench = StickersBenchmark("stickers", limit=4, size=64)
@@ -95,7 +96,7 @@ def test_the_benchmark_yields_fixed_scenes_with_full_labels():
     for sample in samples:
         assert sample.image.shape == (64, 64, 3) and sample.image.dtype == np.uint8
         assert sample.labels.shape == (64, 64) and sample.labels.dtype == np.int32
-        assert -1 <= sample.labels.min() and sample.labels.max() < len(bench.class_names)
+        assert sample.labels.min() >= -1 and sample.labels.max() < len(bench.class_names)
         things = np.unique(sample.labels[(sample.labels >= 0) & (sample.labels < bench.num_things)])
         assert 1 <= len(things) <= 4
     assert len({sample.name for sample in samples}) == 4
@@ -106,6 +107,7 @@ def test_the_benchmark_yields_fixed_scenes_with_full_labels():
     assert not np.array_equal(moved.labels, samples[0].labels)
 
 
+@pytest.mark.slow
 @pytest.mark.font
 def test_held_out_scenes_show_pairs_that_training_never_does():
     bench = StickersBenchmark("stickers-heldout", limit=6, size=64)
@@ -127,6 +129,7 @@ def test_an_unknown_name_is_a_clear_error():
         StickersBenchmark("sticker")
 
 
+@pytest.mark.slow
 @pytest.mark.font
 def test_the_target_shows_its_own_things_alone(emoji_font):
     from train.data.targets import load_target
