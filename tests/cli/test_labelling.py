@@ -207,6 +207,27 @@ def test_a_run_that_was_killed_goes_on(label, tmp_path, torn):
     assert journal.read_bytes().splitlines() == [line.rstrip() for line in lines]
 
 
+def test_a_file_that_cannot_be_written_ends_the_run_and_keeps_what_was_done(label, tmp_path):
+    label("--format", "png", inputs=(tmp_path / "photos/a.jpg",))
+    (tmp_path / "out/masks/c.png").mkdir()  # in the way
+    code, _, err = label("--format", "png")
+    assert code == 2 and "cannot be written" in err and "Traceback" not in err
+    (tmp_path / "out/masks/c.png").rmdir()
+    assert len(FolderBenchmark(tmp_path / "out")) == 2  # a and b
+    assert label("--format", "png")[0] == 0 and len(FolderBenchmark(tmp_path / "out")) == 6
+
+
+def test_names_of_files_may_hold_anything(label, scene, tmp_path):
+    place = tmp_path / "odd"
+    place.mkdir()
+    names = [b"\xff\xfe.jpg", "🦊 日本\n.jpg".encode(), b"a;b c.%d.jpg"]
+    for name in names:
+        scene.save(os.path.join(os.fsencode(place), name), format="JPEG")
+    assert label("--format", "png", inputs=(place,))[0] == 0
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out/images"))) == sorted(names)
+    assert len(FolderBenchmark(tmp_path / "out")) == 3
+
+
 def test_a_damaged_journal_is_a_sentence(label, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/sseg.jsonl").write_text("no json\n")
