@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sseg import images, inference
+from sseg import export, images, inference
 from sseg.arguments import check_background, whole
 from sseg.errors import SSegError, SSegValueError
 
@@ -103,15 +103,50 @@ class Segmentation:
         return [images.rle(self.labels == i) for i in range(len(self.phrases))]
 
     def id_png(self, size: tuple[int, int] | None = None) -> bytes:
-        """PNG of ids: 0 = background, i + 1 = phrase i. `size`: as in `images.id_png`."""
-        return images.id_png(self.labels, size)
+        """PNG of ids: 0 = background, i + 1 = phrase i, each shown in the phrase's colour. `size`: as in
+        `export.palette_png`."""
+        return export.palette_png(self.labels, self._colors, size)
 
     def overlay(self, image, opacity: float = 0.55) -> np.ndarray:
         """The picture with the phrases' colours over it: uint8 (H, W, 3); opacity 0..1."""
+        return images.overlay(self._same(image), self.labels, self._colors, opacity)
+
+    def overlay_with_legend(self, image, opacity: float = 0.55) -> np.ndarray:
+        """The overlay with names on the regions and a legend, for a report: uint8 (h, w, 3), see
+        `export.overlay_with_legend`."""
+        return export.overlay_with_legend(
+            self._same(image), self.labels, self.phrases, self._colors, self.areas, opacity
+        )
+
+    def cut_out(self, image, index: int, uncropped: bool = False) -> bytes:
+        """PNG of what phrase `index` covers, transparent elsewhere and cropped, see `export.cut_out`. SSegError if the
+        phrase was not found."""
+        index = whole(index, "The index of a phrase", 0, len(self.phrases) - 1)
+        return export.cut_out(self._same(image), self.labels == index, uncropped)
+
+    def coco(self, file_name: str, size: tuple[int, int] | None = None, parts: bool = False) -> dict:
+        """The answer as a COCO data set of one image, ready for `json.dumps`; arguments as in `export.coco_entry`."""
+        entry = export.coco_entry(file_name, self.labels, self.confidence, size, parts)
+        return export.coco_json(self.phrases, [entry], f"Labelled by S-Seg ({self.weights})")
+
+    def yolo(self) -> str:
+        """The lines of an Ultralytics label file, see `export.yolo_labels`; phrase i is class i."""
+        return export.yolo_labels(self.labels)
+
+    def zip(self, image, name: str = "image", size: tuple[int, int] | None = None, opacity: float = 0.55) -> bytes:
+        """All of these in one ZIP file, see `export.answer_zip`."""
+        return export.answer_zip(self, self._same(image), name, size, opacity)
+
+    @property
+    def _colors(self) -> np.ndarray:
+        return images.colors(len(self.phrases))  # (P, 3)
+
+    def _same(self, image) -> np.ndarray:
+        """The pixels (H, W, 3) of the image that was segmented."""
         rgb = images.read(image)
         if rgb.shape[:2] != tuple(self.size):
             raise SSegValueError("The overlay needs the picture that was segmented: this one has another size.")
-        return images.overlay(rgb, self.labels, images.colors(len(self.phrases)), opacity)
+        return rgb
 
     def to_json(self) -> dict:
         """All of it but the pixels, ready for `json.dumps`."""

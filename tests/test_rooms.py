@@ -15,7 +15,7 @@ LAYERS = [
     {"arguments", "cost", "images", "phrases", "slips"},
     {"pseudo_masks.kmeans"},
     {"models", "features", "checkpoint"},
-    {"inference", "pseudo_masks", "metrics", "truth"},
+    {"export", "inference", "pseudo_masks", "metrics", "truth"},
     {"segmentation", "vocabulary"},
     {"segmenter"},
     {"open_vocabulary", "fixed_vocabulary", "comparison"},

@@ -25,8 +25,9 @@ class Batch:
     `failed` counts those; the only image of a command raises its error instead.
     """
 
-    def __init__(self, paths: list[str]):
-        self.paths, self.failed = paths, 0
+    def __init__(self, paths: list[str], progress=None):
+        """progress: told of each image that is done or failed (`sseg.cli.progress`)."""
+        self.paths, self.failed, self.progress = paths, 0, progress
 
     def each(self, work):
         """Path of each image and `work(path)`."""
@@ -36,10 +37,14 @@ class Batch:
             except SSegError as error:
                 if len(self.paths) == 1:
                     raise
+                if self.progress:
+                    self.progress.pause()
                 print(error, file=sys.stderr)
                 self.failed += 1
             else:
                 yield path, found
+            if self.progress:
+                self.progress.step()
 
 
 def unused(stem: str, used: set[str]) -> str:
@@ -89,11 +94,15 @@ def mask_of(path: str, truth: Path) -> Path:
     return truth / f"{Path(path).stem}.png" if truth.is_dir() else truth
 
 
-def write_sheets(folder: Path, rows, heads: list[str]) -> None:
+def sheet_name(number: int) -> str:
+    return "contact-sheet.png" if number == 1 else f"contact-sheet-{number}.png"
+
+
+def write_sheets(folder: Path, rows, heads: list[str], name=sheet_name) -> None:
     from sseg.cli import sheets
 
     try:
         for number, page in enumerate(sheets.pages(rows, heads), 1):
-            page.save(folder / ("contact-sheet.png" if number == 1 else f"contact-sheet-{number}.png"))
+            page.save(folder / name(number))
     except OSError as error:
         raise SSegError(f'The contact sheet cannot be written to "{folder}" ({error.strerror}).') from error

@@ -193,6 +193,11 @@ def id_png(labels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
 
     size: height and width of the PNG, if it is to be larger, by nearest neighbour.
     """
+    return png(Image.fromarray(as_ids(labels, size)))
+
+
+def as_ids(labels: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
+    """The ids that `id_png` writes: uint8 (H, W), or uint16 if one is over 255."""
     if size is not None:
         of_type(size, (tuple, list), "The size of a PNG is its height and width")
         if len(size) != 2:
@@ -201,15 +206,17 @@ def id_png(labels: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
         size = (height, width)
         if size[0] * size[1] > MOST_PIXELS:
             raise SSegValueError(f"A PNG of {size[1]} x {size[0]} pixels is too big (over 179 megapixels): take less.")
-    ids = labels.astype(np.int64) + 1
-    if ids.min(initial=0) < 0 or ids.max(initial=0) > 65535:
+    low, high = int(labels.min(initial=-1)), int(labels.max(initial=-1))
+    if low < -1 or high > 65534:
         raise ValueError("labels must lie in -1..65534")
-    ids = ids.astype(np.uint8 if ids.max(initial=0) < 256 else np.uint16)
-    if size and size != ids.shape:
-        ids = enlarge(ids, size)
-    image = Image.fromarray(ids)
+    ids = (labels.astype(np.int32) + 1).astype(np.uint8 if high < 255 else np.uint16)
+    return enlarge(ids, size) if size and size != ids.shape else ids
+
+
+def png(image: Image.Image, **options) -> bytes:
+    """A PNG file in a third of the time that Pillow's defaults take, a few per cent bigger."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=3)  # a third of the default's time, a few per cent bigger
+    image.save(buffer, format="PNG", compress_level=3, **options)
     return buffer.getvalue()
 
 
