@@ -46,7 +46,7 @@ class Run(TrainingRun):
     shown, unit = (*WEIGHTED, "retrieval"), "images"
 
     def __init__(self, recipe: Pretrain, processes: Processes, resume: bool = False):
-        self.recipe, self.out, self.stages = recipe, Path(recipe.out), recipe.stages
+        self.recipe, self.out, self.stages, self.resumed = recipe, Path(recipe.out), recipe.stages, resume
         self.rank, self.world, self.device = processes
         check(recipe, self.world)
         self.total = sum(stage.steps for stage in self.stages)
@@ -180,7 +180,8 @@ class Run(TrainingRun):
         exported = self.average | regions
         half = {n: t.to(torch.float16) if t.is_floating_point() else t for n, t in exported.items()}
         with replacing_files(folder) as files:
-            self.tokenizer.save_pretrained(files)
+            if not self.resumed:  # else it lies there, and a tokenizer that was read is not written as it was
+                self.tokenizer.save_pretrained(files)
             self.model.save_pretrained(files, state_dict=half)
 
     @torch.no_grad()
