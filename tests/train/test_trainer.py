@@ -33,7 +33,7 @@ def test_a_resumed_run_equals_an_unbroken_one(name, recipes, unbroken, tmp_path)
     del trainer  # as if killed here
     assert main_of(name)([str(recipes[name]), f"out={broken}", "--resume"]) == 0
     same_state(unbroken(name), broken)
-    for file in ("model.safetensors", "config.json", "vocabulary.json"):
+    for file in ("model.safetensors", "config.json", "vocabulary.json", "tokenizer.json", "tokenizer_config.json"):
         if (unbroken(name) / file).is_file():
             assert (unbroken(name) / file).read_bytes() == (broken / file).read_bytes(), file
     assert [line["step"] for line in lines_of(broken)] == [0, 1, 2, STEPS]  # started, resumed at 1
