@@ -5,9 +5,10 @@ import json
 from pathlib import Path
 
 import torch
+from transformers import CONFIG_MAPPING
 
 from sseg.checkpoint import load_model, resolve
-from sseg.errors import SSegError
+from sseg.errors import SSegError, shown
 from sseg.models.config import SSegConfig
 from sseg.models.folding import fold_norms
 from sseg.models.sseg import SSegModel
@@ -15,6 +16,7 @@ from sseg.models.text import load_tokenizer
 from train.encoder_start import start_encoder
 from train.recipe import Pretrain
 from train.recipe.pretraining import Optimizer
+from train.recipe.typed import check_key
 from train.tokenizer import make_tokenizer
 from train.word_vectors import load_words
 
@@ -61,10 +63,23 @@ def model_config(recipe: Pretrain, tokenizer) -> SSegConfig:
         raise SSegError(f"model: {str(error).splitlines()[0]} Change it in the recipe.") from error
 
 
-def build_model(config: SSegConfig) -> SSegModel:
-    """A model of random numbers; SSegError where its sizes do not go together."""
+def check_backbone(backbone: dict) -> None:
+    """Raises SSegError: a kind or a key that transformers' backbones do not have, which it would pass over."""
+    if "model_type" not in backbone:
+        return  # one that takes its arguments by name
+    if backbone["model_type"] not in CONFIG_MAPPING:
+        raise SSegError(f"model.backbone.model_type is {shown(backbone['model_type'], 40)}: name one of transformers, "
+                        "as resnet, swin or timm_backbone.")  # fmt: skip
+    known = CONFIG_MAPPING[backbone["model_type"]]().to_dict()
+    for key in backbone:
+        check_key(key, known, "model.backbone")
+
+
+def build_model(kind: type, config):
+    """A model of random numbers, `kind`(config); SSegError where its sizes do not go together."""
+    check_backbone(config.backbone)
     try:
-        return SSegModel(config)
+        return kind(config)
     except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:  # of transformers, timm and torch
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise SSegError(f"The recipe's model cannot be built ({said}): change model.") from error

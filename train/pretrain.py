@@ -73,7 +73,7 @@ class Run(TrainingRun):
         """The model as its training starts; of a run that is resumed, without the weights that the state brings."""
         recipe, config = self.recipe, model_setup.model_config(self.recipe, self.tokenizer)
         torch.manual_seed(recipe.seed)
-        model = model_setup.build_model(config)
+        model = model_setup.build_model(SSegModel, config)
         if not resume:
             model_setup.start_model(model, recipe)
         if not model_setup.learning_share(recipe):

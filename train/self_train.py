@@ -34,6 +34,7 @@ from train.data.views import jitter
 from train.distributed import Processes
 from train.encoder_start import freeze
 from train.files import replacing_files
+from train.model_setup import build_model
 from train.recipe import SelfTrain
 from train.student_setup import make_optimizer, start_from
 from train.trainer import TrainingRun, run_command
@@ -56,7 +57,7 @@ class Run(TrainingRun):
         if getattr(recipe, needed) is None:
             raise SSegError(f"{needed} is missing: data.name {recipe.data.name} needs it.")
         config = self.student_config()
-        self.model = SelfTrainedModel(config)
+        self.model = build_model(SelfTrainedModel, config)
         if recipe.init and not resume:
             start_from(self.model, recipe)
         if self.on_maps:

@@ -13,8 +13,10 @@ from sseg.errors import SSegError
 from tests.conftest import ROOT
 from tests.train.conftest import main_of, trainer_of
 from train import publish
+from train.model_setup import check_backbone
 from train.recipe import (
     Pretrain,
+    SelfTrain,
     build,
     mapping_of,
     read_mapping,
@@ -31,6 +33,8 @@ def test_every_recipe_of_the_repository_is_read_and_written_back(path):
     kind = kind_of(read_mapping(path))
     recipe = read_recipe(kind, path)
     assert build(kind, yaml.safe_load(yaml.safe_dump(mapping_of(recipe)))) == recipe
+    if kind in (Pretrain, SelfTrain):
+        check_backbone(recipe.model.get("backbone", {}))
 
 
 @pytest.mark.parametrize("name", ["mini", "mini-plus", "features-mini", "photos-plus"])
@@ -88,10 +92,12 @@ def test_numbers_may_be_written_as_people_write_them(tmp_path):
     ("out={", "is not YAML: put it into quotes"),
     ("device=cuda:7", "There is no device cuda:7 here: set device=auto or device=cpu"),
     ("device=toaster", "There is no device toaster here"),
+    ("model.backbone.embeding_size=8", "did you mean model.backbone.embedding_size?"),
+    ("model.backbone.model_type=resnett", "model.backbone.model_type is resnett: name one of transformers"),
     ("tokenizer.name=some/where", "either a vocab_size, to be learned, or the name"),
 ])  # fmt: skip
 def test_what_is_wrong_is_one_sentence_and_exit_code_2(change, sentence, recipes, tmp_path, capsys):
-    recipe = recipes["pretrain"] if change.startswith(("device", "tokenizer", "stages=[]")) else MINI
+    recipe = recipes["pretrain"] if change.startswith(("device", "tokenizer", "stages=[]", "model.backbone")) else MINI
     assert main_of("pretrain")([str(recipe), f"out={tmp_path / 'run'}", change]) == 2
     said = capsys.readouterr().err
     assert sentence in said and said.count("\n") == 1 and not (tmp_path / "run").exists()

@@ -33,7 +33,7 @@ class FieldsOf(NamedTuple):
         module, _, name = self.where.partition(":")
         known = getattr(__import__(module, fromlist=[name]), name).__annotations__
         for key, given in value.items():
-            _known(key, known, path)
+            check_key(key, known, path)
             value[key] = build(known[key], given, _join(path, key))
 
 
@@ -96,7 +96,7 @@ def _section(kind, value, path: str):
         raise _wrong(value, path or "The recipe", dict)
     hints, given = get_type_hints(kind, include_extras=True), {}
     for key in value:
-        _known(key, hints, path)
+        check_key(key, hints, path)
     for field in fields(kind):
         if field.name in value:
             given[field.name] = build(hints[field.name], value[field.name], _join(path, field.name))
@@ -105,8 +105,8 @@ def _section(kind, value, path: str):
     return kind(**given)
 
 
-def _known(key, known, path: str) -> None:
-    """SSegError with the nearest key, or all of them, where there is no such key."""
+def check_key(key, known, path: str) -> None:
+    """Raises SSegError, with the nearest key or all of them: there is no such key in the section at `path`."""
     if key in known:
         return
     near = get_close_matches(str(key), known, n=1)
