@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from train.evaluation.prepare import write_safely
+from train.files import write_whole
 from train.provenance import commit, hardware
 
 EVERY = 2.0  # seconds between two looks at memory and disk
@@ -58,7 +58,7 @@ def main(arguments=None) -> int:
             page.end()
     result = report(options, right, alone, neighbour, answers, samples)
     plot(samples, options.out / "soak.png")
-    write_safely(options.out / "soak.json", json.dumps(result | {"samples": samples}, indent=1).encode())
+    write_whole(options.out / "soak.json", json.dumps(result | {"samples": samples}, indent=1).encode())
     print(json.dumps(result))
     return 1 if result["wrong"] or result["failed"] else 0
 

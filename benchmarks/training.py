@@ -14,9 +14,10 @@ from collections import Counter
 import torch
 from transformers.utils import logging
 
-from train import losses, pretrain
+from train import losses, meaning, pretrain
 from train.provenance import commit, hardware
-from train.recipe import read_recipe
+from train.recipe import Pretrain, read_recipe
+from train.trainer import Trainer, open_trainer
 
 PARTS = ("render", "pseudo-masks", "forward", "losses", "backward", "optimiser", "rest")
 WARM_UP = 2  # steps that do not count
@@ -46,22 +47,24 @@ class Clock:
         setattr(owner, name, timed)
 
 
-def step_times(run: pretrain.Run, steps: int) -> dict[str, float]:
+def step_times(trainer: Trainer, steps: int) -> dict[str, float]:
     """Median seconds of a step's parts; "matcher" is inside "losses", "step" is the whole."""
+    run = trainer.run
     clock = Clock(run.device)
-    clock.watch(run.pairs, "batch", "render")
-    clock.watch(*((pretrain, "pseudo_masks") if run.source else (run.pairs, "masks")), "pseudo-masks")
+    clock.watch(run.pairs, "batch", "render")  # with stored pseudo-masks, which come in the same draw
+    clock.watch(run, "pseudo_masks", "pseudo-masks")
     clock.watch(run, "towers", "forward")
-    for loss in ("mask_loss", "region_similarity", "contrastive_loss", "phrase_loss"):
-        clock.watch(pretrain, loss, "losses")
+    clock.watch(pretrain, "mask_loss", "losses")
+    for loss in ("region_similarity", "contrastive_loss", "phrase_loss"):
+        clock.watch(meaning, loss, "losses")
     clock.watch(losses, "match", "matcher")
     clock.watch(torch.Tensor, "backward", "backward")
-    clock.watch(run, "update", "update")
+    clock.watch(trainer, "update", "update")
     records = []
     for _ in range(WARM_UP + steps):
         clock.seconds.clear()
         start = clock.now()
-        run.train_step()
+        trainer.advance()
         records.append(dict(clock.seconds) | {"step": clock.now() - start})
     times = {part: statistics.median(record[part] for record in records[WARM_UP:]) for part in records[0]}
     times["optimiser"] = times.pop("update") - times["backward"]
@@ -75,8 +78,8 @@ def matching_times(run: pretrain.Run, repeats: int) -> tuple[float, float]:
     # here, since `sseg` has to mend torchvision before transformers imports it
     from transformers.models.maskformer.modeling_maskformer import MaskFormerHungarianMatcher
 
-    stage, config, clock = run.stage(), run.model.config, Clock(run.device)
-    batch, k, side = stage["batch"], stage["k"], stage["size"] // 4
+    stage, config, clock = run.stages[0], run.model.config, Clock(run.device)
+    batch, k, side = stage.batch, stage.k, stage.size // 4
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(config.decoder_layers, batch, config.num_queries, side, side, generator=generator)
     logits = logits.to(run.device)
@@ -119,12 +122,14 @@ def main():
     if options.threads:
         torch.set_num_threads(options.threads)
     logging.set_verbosity_error()
-    recipe = read_recipe(options.recipe, options.changes)
-    recipe["stages"] = [recipe["stages"][options.stage]]
-    run = pretrain.Run(recipe, resume=False)
+    recipe = read_recipe(Pretrain, options.recipe, options.changes)
+    recipe.stages = [recipe.stages[options.stage]]
+    trainer = open_trainer(pretrain.Run, recipe)
+    run = trainer.run
     run.model.train()
     rival, mine = matching_times(run, 3 * options.steps)  # before the clocks are set
-    times, batch = step_times(run, options.steps), run.stage()["batch"]
+    times, stage = step_times(trainer, options.steps), run.stages[0]
+    batch = stage.batch
     for part in PARTS:
         print(f"{part:14s} {1000 * times[part]:8.1f} ms  {times[part] / times['step']:6.1%}")
         if part == "losses":
@@ -134,7 +139,7 @@ def main():
     result = {
         "benchmark": "training",
         "recipe": options.recipe,
-        "size": run.stage()["size"],
+        "size": stage.size,
         "batch": batch,
         "images_per_second": round(batch / times["step"], 1),
         "milliseconds": {part: round(1000 * times[part], 2) for part in (*PARTS, "matcher", "step")},

@@ -13,12 +13,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sseg.checkpoint import resolve
 from sseg.errors import SSegError
 from sseg.stopping import stoppable
+from train.checkpoints import save_tensors
+from train.files import write_whole, writing
 
 WEIGHTS, WORDS, TOKENIZER = "model.safetensors", "vocabulary.json", "tokenizer.json"
 
@@ -48,13 +50,14 @@ def average(first: Path, second: Path, out: Path) -> None:
     if (first / TOKENIZER).read_bytes() != (second / TOKENIZER).read_bytes():
         raise SSegError("The two weights have different tokenizers: take two of one way of training.")
     tensors = mean_of(load_file(first / WEIGHTS), load_file(second / WEIGHTS))
-    out.mkdir(parents=True, exist_ok=True)
-    for path in second.iterdir():
-        if path.is_file() and path.name not in (WEIGHTS, WORDS, "state.safetensors"):
-            shutil.copyfile(path, out / path.name)
-    save_file(tensors, out / WEIGHTS, {"format": "pt"})
-    words = words_of(*(json.loads((folder / WORDS).read_text()) for folder in (first, second)))
-    (out / WORDS).write_text(json.dumps(words, ensure_ascii=False, indent=0))
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for path in second.iterdir():
+            if path.is_file() and path.name not in (WEIGHTS, WORDS, "state.safetensors"):
+                shutil.copyfile(path, out / path.name)
+    save_tensors(out / WEIGHTS, tensors)
+    words = words_of(*(json.loads((folder / WORDS).read_text(encoding="utf-8")) for folder in (first, second)))
+    write_whole(out / WORDS, json.dumps(words, ensure_ascii=False, indent=0))
 
 
 @stoppable("Stopped.")

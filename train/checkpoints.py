@@ -1,10 +1,13 @@
 """The state of a run on disk: written whole or not at all, read back exactly."""
 
-import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from sseg.errors import SSegError
+from train.files import replacing
 
 STATE = "state.safetensors"
 
@@ -23,15 +26,22 @@ def flatten(tree, prefix="") -> dict[str, torch.Tensor]:
 
 def save_state(folder: Path, tree: dict) -> None:
     """Write the state of a run; a kill at any moment leaves the previous state or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
     flat = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in flatten(tree).items()}
-    save_file(flat, folder / (STATE + ".tmp"))
-    os.replace(folder / (STATE + ".tmp"), folder / STATE)
+    save_tensors(folder / STATE, flat)
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write a .safetensors file whole or not at all; SSegError where it cannot be written."""
+    with replacing(path) as part:
+        save_file(tensors, part, {"format": "pt"})
 
 
 def load_state(folder: Path) -> dict[str, torch.Tensor]:
-    """The flat state written by `save_state`."""
-    return load_file(folder / STATE)
+    """The flat state written by `save_state`; SSegError where it is damaged."""
+    try:
+        return load_file(folder / STATE)
+    except (SafetensorError, OSError) as error:
+        raise SSegError(f"{folder / STATE} is damaged: start anew with another out=.") from error
 
 
 def select(flat: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

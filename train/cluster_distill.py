@@ -7,7 +7,7 @@
 The features `mini` of the first stage divide every picture into pseudo-masks, at several K. Then the network, which
 sees the picture in changed colours, learns to find for each patch those of its clusters among the patches of several
 pictures. Where a clustering errs it errs by the chances of one picture; what the network cannot foresee averages out.
-No captions, no labels, no people's masks.
+No captions, no labels, no people's masks. The loop, the optimiser's step and checkpoints are those of `train.trainer`.
 """
 
 import sys
@@ -18,8 +18,12 @@ from torch import Tensor, nn
 
 from sseg.errors import SSegError
 from sseg.models.small_vit import SmallViT, load_network
-from train import distill
 from train.data.clustered import ClusteredImages
+from train.distill import export_backbone, make_optimizer, pixel_scale
+from train.distributed import Processes
+from train.recipe import ClusterDistill
+from train.schedules import check_batches, learning_rate, stage_at
+from train.trainer import TrainingRun, run_command
 
 
 class Grouper(nn.Module):
@@ -79,28 +83,53 @@ def cluster_contrast(patches: Tensor, ids: Tensor, temperature: float, group: in
     return (loss * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
-class Run(distill.Run):
+class Run(TrainingRun):
     """A run of the second stage; what is kept is the running average of the network."""
 
-    terms = ("loss",)
+    shown, unit = ("loss",), "images"
 
-    def open_images(self) -> ClusteredImages:
-        recipe = self.recipe
-        before = Path(recipe["teacher"]["weights"])
-        self.first = Grouper(before, recipe["depth"])  # before half an hour of clustering: it may lack
-        return ClusteredImages(recipe["data"], recipe["teacher"], recipe["seed"], self.out, self.device,
-                               self.rank, self.world)
+    def __init__(self, recipe: ClusterDistill, processes: Processes, resume: bool = False):
+        self.recipe = recipe
+        self.rank, self.world, self.device = processes
+        check_batches(recipe.stages, self.world, recipe.loss.group)
+        torch.manual_seed(recipe.seed)
+        first = Grouper(Path(recipe.teacher.weights), recipe.depth)  # before half an hour of clustering: it may lack
+        self.images = ClusteredImages(recipe.data, recipe.teacher, recipe.seed, Path(recipe.out), self.device,
+                                      self.rank, self.world)
+        self.model = first.to(self.device)
+        self.towers = processes.together(self.model)
+        self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.optimizer = make_optimizer(self.model, recipe.optimizer)
+        self.mean, self.std = pixel_scale(self.device)
+        self.memory = recipe.optimizer.teacher_momentum
+        self.total = sum(stage.steps for stage in recipe.stages)
 
-    def model(self) -> Grouper:
-        return self.first
-
-    def losses(self, seed: int, n: int, stage: dict) -> dict[str, Tensor]:
-        pixels, ids = self.images.batch(seed, n, stage, self.recipe["colour"])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe["precision"] == "bf16"):
+    def train_step(self, step: int) -> dict[str, Tensor]:
+        """Windows of a batch, and how well each patch finds those of its clusters."""
+        recipe, w, stage = self.recipe, self.recipe.loss, stage_at(self.recipe.stages, step)
+        torch.manual_seed(recipe.seed * 1_000_003 + step)
+        seed = step * self.world + self.rank
+        pixels, ids = self.images.batch(seed, stage.batch // self.world, stage, recipe.colour)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             patches = self.towers((pixels - self.mean) / self.std)
-        w = self.recipe["loss"]
-        return {"loss": cluster_contrast(patches, ids.flatten(2), w["temperature"], w["group"])}
+        return {"loss": cluster_contrast(patches, ids.flatten(2), w.temperature, w.group)}
+
+    def batch_size(self, step: int) -> int:
+        return stage_at(self.recipe.stages, step).batch
+
+    def rate(self, step: int) -> float:
+        o = self.recipe.optimizer
+        return learning_rate(step, self.total, o.lr, o.warmup, o.final_lr, o.cooldown)
+
+    def export(self, folder: Path, step: int) -> None:
+        """The averaged network, ready to use."""
+        export_backbone(folder, self.model.backbone, self.average)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    return run_command(Run, ClusterDistill, __doc__, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(distill.main(kind=Run, program="train.cluster_distill", about=__doc__))
+    sys.exit(main())

@@ -38,11 +38,11 @@ from train.evaluation.datasets.folder import doubts
 from train.evaluation.datasets.pointing import Pointing, play
 from train.evaluation.options import SILHOUETTE, SWEEP, parse
 from train.evaluation.predictors import THRESHOLDS, ThresholdSweep, check_distinct, predictor, tuned_names
-from train.evaluation.prepare import write_safely
 from train.evaluation.progress import Progress
 from train.evaluation.registry import POINTING, Half, open_benchmark, prepare
 from train.evaluation.runner import per_class, percent
 from train.evaluation.targets import match_target
+from train.files import write_whole
 from train.provenance import commit, hardware
 
 ANOTHER = 10_000  # between the seeds of two clusterings of a picture
@@ -76,7 +76,7 @@ def main(arguments=None):
     for warning in result["warnings"]:
         print(warning, file=sys.stderr)
     if options.out:
-        write_safely(Path(options.out), json.dumps(result, indent=1).encode())
+        write_whole(Path(options.out), json.dumps(result, indent=1))
     if not options.json_only:
         print(table(benchmark, metric, result))
     print(json.dumps({key: value for key, value in result.items() if key != "per_class"}))

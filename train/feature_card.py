@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-import yaml
 from matplotlib import pyplot as plt
 
 from sseg.models.small_vit import SmallViT
 from train import log
+from train.recipe import read_mapping
 
 FILES = ("config.json", "model.safetensors", "recipe.yaml", "log.jsonl")
 TERMS = {"near": "nearness", "whole": "agreement on views"}  # of the first stage
@@ -71,7 +71,7 @@ GROUPING_METHOD = (
 
 def draw_curve(run: Path, path: Path) -> None:
     """The loss terms over the pictures seen; a dotted line where the views grow."""
-    steps, recipe = log.records(run)[1], yaml.safe_load((run / "recipe.yaml").read_text())
+    steps, recipe = log.records(run)[1], read_mapping(run / "recipe.yaml")
     terms = GROUPING_TERMS if is_second(recipe) else TERMS
     width = max(3.2 * len(terms), 4.8)
     figure, axes = plt.subplots(1, len(terms), figsize=(width, 2.8), layout="constrained", squeeze=False)
@@ -115,8 +115,8 @@ def resumed(events: list[dict]) -> str:
 
 def write_card(run: Path, name: str, results: list[dict]) -> str:
     """The card of a run as Markdown."""
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    network = SmallViT(**json.loads((run / "config.json").read_text()))
+    recipe = read_mapping(run / "recipe.yaml")
+    network = SmallViT(**json.loads((run / "config.json").read_text(encoding="utf-8")))
     share, method = recipe["data"].get("stickers"), METHOD
     if is_second(recipe):
         share = recipe["data"]["share"]

@@ -1,7 +1,6 @@
 """A teacher's labels of unlabelled pictures: made once, kept on the disk, resumable at any moment."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,8 @@ from sseg.errors import SSegError
 from train.alignment import aligned, equal_shares
 from train.data.kept_images import KeptImages
 from train.data.unlabelled import Unlabelled
+from train.files import remove_unfinished, replacing, write_whole
+from train.recipe.self_training import AllSure, KeptShare, Threshold
 
 CHUNK = 50  # pictures of a file
 PLACES = 20  # a side, of each picture that the weights of categories are found on
@@ -106,9 +107,9 @@ def _category_weights(teacher, images, folder: Path, count: int, *seen) -> Tenso
         rows = torch.randperm(len(images.keys), generator=torch.Generator().manual_seed(0))[:count].tolist()
         scores = [F.adaptive_avg_pool2d(_scores(teacher, images, row, *seen), PLACES) for row in rows]
         weights = equal_shares(torch.stack(scores).movedim(1, 3).reshape(-1, len(categories)))
-        path.with_suffix(".tmp").write_text(json.dumps(dict(zip(categories, weights.tolist(), strict=True)), indent=1))
-        os.replace(path.with_suffix(".tmp"), path)
-    return torch.tensor([json.loads(path.read_text())[category] for category in categories])
+        write_whole(path, json.dumps(dict(zip(categories, weights.tolist(), strict=True)), indent=1))
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return torch.tensor([found[category] for category in categories])
 
 
 def probabilities(teacher, encoded, categories: list[str]) -> Tensor:
@@ -117,25 +118,23 @@ def probabilities(teacher, encoded, categories: list[str]) -> Tensor:
     return teacher.ask(encoded, categories, background=0, competitors=not alone).coarse_scores
 
 
-def ignore_unsure(labels: Tensor, sure: Tensor, rule: dict) -> tuple[Tensor, dict]:
+def ignore_unsure(labels: Tensor, sure: Tensor, rule: Threshold | KeptShare | AllSure) -> tuple[Tensor, dict]:
     """Labels with `IGNORED` where the teacher is not sure enough, and what that came to.
 
-    rule: `{name: threshold, least: p}`: below probability p; `{name: share, keep: q}`: of each category's pixels the
-    least sure beyond the share q, so that no category is lost; `{name: all}`: none.
+    rule: below probability `least`; or, of each category's pixels, the least sure beyond the share `keep`, so that no
+    category is lost; or none.
     """
-    if rule["name"] == "threshold":
-        drop = sure < round(255 * rule["least"])
-    elif rule["name"] == "share":
+    if rule.name == "threshold":
+        drop = sure < round(255 * rule.least)
+    elif rule.name == "share":
         drop = torch.zeros_like(labels, dtype=torch.bool)
         for category in labels.unique().tolist():
             own = labels == category
             counts = torch.bincount(sure[own].flatten().int(), minlength=256).flip(0).cumsum(0)  # at least so sure
-            least = 255 - int((counts < rule["keep"] * counts[-1]).sum())
+            least = 255 - int((counts < rule.keep * counts[-1]).sum())
             drop |= own & (sure < least)
-    elif rule["name"] == "all":
-        drop = torch.zeros_like(labels, dtype=torch.bool)
     else:
-        raise SSegError(f'There is no rule "{rule["name"]}" for unsure pixels: take threshold, share or all.')
+        drop = torch.zeros_like(labels, dtype=torch.bool)
     return labels.masked_fill(drop, IGNORED), {"ignored": round(float(drop.float().mean()), 4)}
 
 
@@ -150,11 +149,11 @@ def confuse(labels: Tensor, rate: float, categories: int, seed: int) -> Tensor:
 
 
 def _claim(folder: Path, made_by: dict) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / _META
+    remove_unfinished(folder)
     if not path.is_file():
-        path.write_text(json.dumps(made_by, indent=1, ensure_ascii=False))
-    elif (found := json.loads(path.read_text())) != made_by:
+        write_whole(path, json.dumps(made_by, indent=1, ensure_ascii=False))
+    elif (found := json.loads(path.read_text(encoding="utf-8"))) != made_by:
         other = next(key for key in made_by if found.get(key) != made_by[key])
         raise SSegError(f"{folder} holds labels of another {other}: remove that folder, or change out=.")
 
@@ -165,6 +164,5 @@ def _path(folder: Path, first: int) -> Path:
 
 def _write(path: Path, labels: np.ndarray, sure: np.ndarray) -> None:
     """Whole or not at all, whenever the process is killed."""
-    with open(path.with_suffix(".tmp"), "wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, labels=labels, sure=sure)
-    os.replace(path.with_suffix(".tmp"), path)

@@ -5,6 +5,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from train.finite import NotFinite
+
 NO_TARGET = -1
 
 
@@ -18,10 +20,15 @@ def match(cost: Tensor, valid: Tensor) -> Tensor:
     Returns:
         (D, B, K) int64: the query of each target, `NO_TARGET` for empty clusters. On the device of `cost`.
 
+    Raises:
+        NotFinite: a cost is infinite or not a number, since the masks are.
+
     One copy brings the costs of all layers and images to the host and one brings the answer back: no image waits for
     the device on its own.
     """
     host, keep = cost.float().cpu().numpy(), valid.cpu().numpy()
+    if not np.isfinite(host).all():
+        raise NotFinite("the matching cost of the masks")
     queries = np.full((*host.shape[:2], host.shape[3]), NO_TARGET, np.int64)
     for layer in range(host.shape[0]):
         for image in range(host.shape[1]):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import yaml
 from matplotlib import pyplot as plt
 
 from train import log
+from train.recipe import read_mapping
 
 FILES = ("config.json", "model.safetensors", "recipe.yaml", "log.jsonl")
 
@@ -87,7 +87,7 @@ def draw_curve(run: Path, path: Path) -> None:
 
 def write_card(run: Path, name: str, results: list[dict]) -> str:
     """The card as Markdown. `results`: lines of train.evaluate, of these weights and of their teacher."""
-    recipe, first = yaml.safe_load((run / "recipe.yaml").read_text()), log.records(run)[0]
+    recipe, first = read_mapping(run / "recipe.yaml"), log.records(run)[0]
     categories = list(first["labels"]["shares"])
     data, unsure = recipe["data"] | {"only": recipe["data"].get("only", "*")}, recipe["unsure"]
     data["photographs"] = f"{first['labels'].get('photographs', 0):,}"
@@ -99,7 +99,7 @@ def write_card(run: Path, name: str, results: list[dict]) -> str:
         data=DATA[data["name"]].format(**data),
         views=views_of(recipe),
         unit="cells of pictures" if data["name"] == "maps" else "windows of pictures",
-        balanced=BALANCED.format(recipe["balanced"]) if recipe["balanced"] else "",
+        balanced=BALANCED.format(recipe["balanced"]) if recipe.get("balanced") else "",
         unsure=UNSURE[unsure["name"]].format(**unsure),
         ignored=first["labels"]["ignored"],
         count=len(categories),
@@ -115,7 +115,7 @@ def views_of(recipe: dict) -> str:
     numbers = [str(number) for number in recipe["views"]]
     if recipe["data"]["name"] == "maps":
         return f"divided into {' and '.join(numbers)} regions"
-    return f"seen at {', '.join(numbers)} pixels" + (", also mirrored" if recipe["mirrored"] else "")
+    return f"seen at {', '.join(numbers)} pixels" + (", also mirrored" if recipe.get("mirrored") else "")
 
 
 def student_of(recipe: dict) -> str:
@@ -125,7 +125,7 @@ def student_of(recipe: dict) -> str:
         return "three layers for each cell of its teacher's maps"
     kind = "a plain ViT" if "name" in backbone else f"a {backbone['model_type'].replace('resnet', 'ResNet')}"
     begun = {"teacher": ", begun as its teacher's", "features-mini": ", begun as features-mini", None: ""}
-    return f"UperNet on {kind}" + begun.get(recipe["init"], f", begun as {recipe['init']}")
+    return f"UperNet on {kind}" + begun.get(recipe.get("init"), f", begun as {recipe.get('init')}")
 
 
 def results_table(results: list[dict]) -> str:

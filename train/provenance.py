@@ -28,7 +28,8 @@ def hardware(device: str | torch.device = "cpu") -> str:
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name()
     model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+    listing = Path("/proc/cpuinfo")
+    for line in listing.read_text(encoding="utf-8", errors="replace").splitlines() if listing.exists() else ():
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
             break

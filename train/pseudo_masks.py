@@ -12,7 +12,6 @@ that are not there yet. OUT/meta.json says how the masks were made, and a folder
 import argparse
 import io
 import json
-import os
 import re
 import sys
 import tarfile
@@ -28,8 +27,10 @@ from sseg import images
 from sseg.errors import SSegError
 from sseg.stopping import stoppable
 from train.data.tars import data_path, tars_of
-from train.data.whole_masks import BATCH, FACET, META, RECIPE, Settings, WholeMasks, differences, read_meta
+from train.data.whole_masks import BATCH, FACET, META, Settings, WholeMasks, differences, read_meta
+from train.files import write_whole
 from train.provenance import commit, versions
+from train.recipe.pretraining import PseudoMasks
 
 
 def write(root, out, settings: Settings, device="cpu", batch: int = BATCH, share: tuple[int, int] = (1, 1)) -> dict:
@@ -56,7 +57,7 @@ def write(root, out, settings: Settings, device="cpu", batch: int = BATCH, share
     pictures = 0
     for tar, masks in zip(todo, make(todo), strict=True):
         claim(out, make, share)  # another process may have begun otherwise at the same moment
-        write_shard(out / tar.name, masks, settings.k)
+        write_shard(out / tar.name, masks, settings.k, share)
         pictures += len(masks)
     counts = {"shards": len(todo), "pictures": pictures, "damaged": make.damaged}
     return counts | {"without_picture": make.missing, "seconds": round(time.monotonic() - start, 1)}
@@ -69,8 +70,7 @@ def claim(out: Path, make: WholeMasks, share: tuple[int, int]) -> dict:
         raise SSegError(f"{out} holds tars that are no pseudo-masks ({META} is missing): choose another folder.")
     if meta is None:
         meta = make.settings.described() | {"made_by": made_by(make.device)}
-        out.mkdir(parents=True, exist_ok=True)
-        put(out / META, (json.dumps(meta, indent=2) + "\n").encode(), f".{share[0]}-of-{share[1]}")
+        write_whole(out / META, json.dumps(meta, indent=2) + "\n", writer_of(share))
     elif other := differences(meta, make.settings.described()):
         raise SSegError(f"{out} holds other pseudo-masks, they have {other}: choose another folder.")
     return meta
@@ -82,20 +82,12 @@ def made_by(device: torch.device) -> dict:
     return {"commit": commit(), "device": device.type, "versions": packages}
 
 
-def put(path: Path, data: bytes, writer: str = "") -> None:
-    """Write a file whole or not at all; what a kill leaves behind is overwritten by the next try.
-
-    `writer` tells apart processes that may write the same file at the same moment.
-    """
-    part = path.with_name(f".{path.name}{writer}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+def writer_of(share: tuple[int, int]) -> str:
+    """A name for the process of a share: what a kill of it leaves behind is overwritten by its next try."""
+    return f"{share[0]}-of-{share[1]}"
 
 
-def write_shard(path: Path, masks: dict[str, np.ndarray], k: int) -> None:
+def write_shard(path: Path, masks: dict[str, np.ndarray], k: int, share: tuple[int, int] = (1, 1)) -> None:
     """A tar of KEY.png; the same masks always give the same bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -104,7 +96,7 @@ def write_shard(path: Path, masks: dict[str, np.ndarray], k: int) -> None:
             member = tarfile.TarInfo(f"{key}.png")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    put(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue(), writer_of(share))
 
 
 def encode(ids: np.ndarray, k: int) -> bytes:
@@ -123,8 +115,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--features", required=True, metavar="NAME", help="feature source")
     parser.add_argument("--facet", default=FACET, help=f"kind of the source's features ({FACET})")
     parser.add_argument("--k", type=natural, default=8, help="clusters a picture (8)")
-    parser.add_argument("--resolution", type=natural, default=RECIPE["resolution"], metavar="N", help="side in pixels "
-                        "of a square picture that is cut into 8 x 8 cells; others get as many cells (448)")
+    parser.add_argument("--resolution", type=natural, default=PseudoMasks.resolution, metavar="N", help="side in "
+                        "pixels of a square picture that is cut into 8 x 8 cells; others get as many cells (448)")
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--batch", type=natural, default=BATCH, metavar="N", help=f"pictures together ({BATCH})")
     parser.add_argument("--shard", type=share, default=(1, 1), metavar="i/n", help="the i-th of n shares, 1/n to n/n")

@@ -20,6 +20,8 @@ from sseg.errors import SSegError
 from sseg.stopping import stoppable
 from train import feature_card, log, plus_card
 from train.data.tars import data_path
+from train.files import write_whole, writing
+from train.recipe import read_mapping
 
 plt.switch_backend("Agg")  # curves are drawn where there is no screen
 
@@ -132,8 +134,8 @@ def results_table(results: list[dict]) -> str:
 
 def write_card(run: Path, name: str, results: list[dict]) -> str:
     """The model card of a run as Markdown."""
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    phrases = json.loads((run / "vocabulary.json").read_text())["phrases"]
+    recipe = read_mapping(run / "recipe.yaml")
+    phrases = json.loads((run / "vocabulary.json").read_text(encoding="utf-8"))["phrases"]
     counts = {f"{kind}s": sum(p["kind"] == kind and "name" not in p for p in phrases) for kind in ("thing", "material")}
     parts = recipe["data"].get("parts", [recipe["data"]])  # those of a mixture
     shapes = [recipe["pseudo_masks"], *(part["pseudo_masks"] for part in parts if "pseudo_masks" in part)]
@@ -171,25 +173,26 @@ def publish(run: Path, target: Path, name: str, results: list[dict], in_use: dic
     missing = [file for file in files if not (run / file).is_file()]
     if missing:
         raise SSegError(f"The run {run} has no {missing[0]}; give the folder that a training command wrote.")
-    target.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        shutil.copyfile(run / file, target / file)
+    with writing(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(run / file, target / file)
     if in_use:
         config = json.loads((target / "config.json").read_text(encoding="utf-8"))
         if unknown := sorted(in_use.keys() - config.keys()):
             raise SSegError(f"config.json has no entry {unknown[0]}: give --in-use entries that the weights have.")
-        (target / "config.json").write_text(json.dumps(config | in_use, indent=2) + "\n", encoding="utf-8")
+        write_whole(target / "config.json", json.dumps(config | in_use, indent=2) + "\n")
     if kind:
         kind.draw_curve(run, target / "curve.png")
     else:
         draw_curve(log.records(run)[1], target / "curve.png")
-    (target / "README.md").write_text((kind.write_card if kind else write_card)(run, name, results))
+    write_whole(target / "README.md", (kind.write_card if kind else write_card)(run, name, results))
 
 
 def card_of(run: Path):
     """The module that describes what a run made: features, S-Seg+; None for S-Seg, which is described here."""
     path = run / "recipe.yaml"
-    recipe = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    recipe = read_mapping(path) if path.is_file() else {}
     if "prototypes" in recipe or feature_card.is_second(recipe):
         return feature_card
     return plus_card if "teacher" in recipe else None
@@ -206,7 +209,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--hub", action="store_true", help="upload to the Hugging Face Hub")
     args = parser.parse_args(arguments)
     try:
-        results = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results else []
+        lines = args.results.read_text(encoding="utf-8").splitlines() if args.results else []
+        results = [json.loads(line) for line in lines]
         folder = args.run / "published" if args.hub else Path(args.target)
         in_use = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in args.in_use)}
         publish(args.run, folder, args.target if args.hub else folder.name, results, in_use)

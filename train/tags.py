@@ -16,6 +16,7 @@ from sseg.errors import SSegError
 from train.data.held_out import held_words, without
 from train.data.kinds import load_kinds
 from train.encoder_start import tensors_of
+from train.recipe import Pretrain
 
 SURE = 0.25  # probability of its best class from which a region counts
 NAMED = 0.5  # probability of all classes with a wider name from which a region counts for those
@@ -90,10 +91,12 @@ def _cross_entropy(shares: Tensor, logits: Tensor) -> Tensor:
     return -(shares * logits.log_softmax(1)).sum() / max(1, len(shares))
 
 
-def tagger_of(model, recipe: dict) -> Tagger:
+def tagger_of(model, recipe: Pretrain) -> Tagger:
     """The classifier of a run's own encoder; SSegError where masks are not read from the map that it reads."""
-    name, start = recipe["model"]["backbone"]["backbone"], recipe["encoder"]["start"]
-    tagger = Tagger(name, start, held_words(recipe["data"])).to(model.device)
+    if recipe.encoder is None:
+        raise SSegError("Tags are what an encoder with a past says: set loss.tags to 0, or give encoder.start.")
+    name = recipe.model["backbone"]["backbone"]
+    tagger = Tagger(name, recipe.encoder.start, held_words(recipe.data)).to(model.device)
     if model.config.mask_feature != "encoder" or model.encoder.channels[-1] != tagger.width:
         raise SSegError(f"The classifier of {name} has to read its last map: for tags set mask_feature to encoder, "
                         "and end out_indices with that map.")

@@ -18,7 +18,6 @@ from pathlib import Path
 import sklearn
 import torch
 import yaml
-from safetensors.torch import save_file
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
@@ -27,11 +26,15 @@ from sseg.errors import SSegError
 from sseg.features.pixels import opponent
 from sseg.features.textons import Dictionary
 from sseg.stopping import stoppable
+from train.checkpoints import save_tensors
 from train.data.stickers.scenes import TEST
 from train.data.stickers.world import StickerWorld
 from train.data.tars import data_path, members, tars_of
+from train.files import write_whole
 from train.provenance import commit, hardware, versions
-from train.recipe import read_arguments
+from train.recipe import Textons, mapping_of, read_arguments
+from train.recipe.features import Dictionary as DictionaryRecipe
+from train.recipe.features import TextonImages
 
 SCENES = 50  # stickers planned from one seed
 CARD = """---
@@ -63,23 +66,23 @@ Learned in {seconds:.0f} seconds of one core, {hardware}, seed {seed}, commit {c
 """
 
 
-def pictures(recipe: dict, seed: int) -> Iterator[Tensor]:
+def pictures(data: TextonImages, seed: int) -> Iterator[Tensor]:
     """Photographs as they are, then rendered scenes: (3, H, W) uint8, the same for the same seed."""
-    if recipe["photographs"]:
-        root = data_path(recipe["root"])
+    if data.photographs:
+        root = data_path(data.root)
         found = [(tar, *parts["picture"]) for tar in tars_of(root) for parts in members(tar).values()
                  if "picture" in parts]
-        if len(found) < recipe["photographs"]:
+        if len(found) < data.photographs:
             raise SSegError(f"There are only {len(found)} pictures in {root}: lower data.photographs.")
-        for tar, offset, size in random.Random(seed).sample(found, recipe["photographs"]):
+        for tar, offset, size in random.Random(seed).sample(found, data.photographs):
             with tar.open("rb") as file:
                 file.seek(offset)
                 yield torch.from_numpy(images.read(file.read(size))).permute(2, 0, 1)
-    if recipe["stickers"]:
-        world = StickerWorld(recipe["size"])
-        for start in range(0, recipe["stickers"], SCENES):
+    if data.stickers:
+        world = StickerWorld(data.size)
+        for start in range(0, data.stickers, SCENES):
             scenes, _ = world.batch(seed * 1_000_000_007 + start, SCENES, TEST)
-            yield from scenes[: recipe["stickers"] - start]
+            yield from scenes[: data.stickers - start]
 
 
 def random_patches(image: Tensor, count: int, side: int, generator) -> Tensor:
@@ -121,26 +124,27 @@ def fold(centres: Tensor, mean: Tensor, whiten: Tensor, side: int, floor: float)
             "floor": torch.tensor(float(floor))}
 
 
-def learn(found: Iterator[Tensor], recipe: dict, seed: int, total: int | None = None) -> tuple[Dictionary, int]:
+def learn(found: Iterator[Tensor], recipe: DictionaryRecipe, seed: int,
+          total: int | None = None) -> tuple[Dictionary, int]:  # fmt: skip
     """The dictionary of pictures (3, H, W) uint8, and how many patches it was learned from."""
     generator = torch.Generator().manual_seed(seed)
     patches, start = [], time.monotonic()
     for number, image in enumerate(found, 1):
-        patches.append(random_patches(image, recipe["patches"], recipe["side"], generator))
+        patches.append(random_patches(image, recipe.patches, recipe.side, generator))
         if total and (number % 100 == 0 or number == total):
             left = (time.monotonic() - start) * (total / number - 1)
             print(f"read {number} of {total} pictures, {left:.0f} s left", file=sys.stderr, flush=True)
     patches = torch.cat(patches)  # (n, 3 * side * side)
-    needed = max(recipe["centres"], recipe["colours"])
+    needed = max(recipe.centres, recipe.colours)
     if len(patches) < needed:
         raise SSegError(f"{len(patches)} patches are too few for {needed} centres: take more pictures.")
     print(f"K-Means of {len(patches):,} patches", file=sys.stderr, flush=True)
-    x = contrast_normalised(patches, recipe["floor"])
-    mean, whiten = whitening(x, recipe["ridge"])
-    textons = centres_of((x - mean) @ whiten, recipe["centres"], seed)
+    x = contrast_normalised(patches, recipe.floor)
+    mean, whiten = whitening(x, recipe.ridge)
+    textons = centres_of((x - mean) @ whiten, recipe.centres, seed)
     colours = opponent(patches.view(len(patches), 3, -1)[:, :, 0] / 255)  # each patch's first pixel
-    folded = fold(textons, mean, whiten, recipe["side"], recipe["floor"])
-    return Dictionary(**folded, colours=centres_of(colours, recipe["colours"], seed)), len(patches)
+    folded = fold(textons, mean, whiten, recipe.side, recipe.floor)
+    return Dictionary(**folded, colours=centres_of(colours, recipe.colours, seed)), len(patches)
 
 
 def centres_of(x: Tensor, count: int, seed: int) -> Tensor:
@@ -149,36 +153,34 @@ def centres_of(x: Tensor, count: int, seed: int) -> Tensor:
     return torch.from_numpy(kmeans.cluster_centers_).float()
 
 
-def write(folder: Path, dictionary: Dictionary, recipe: dict, patches: int, seconds: float) -> None:
+def write(folder: Path, dictionary: Dictionary, recipe: Textons, patches: int, seconds: float) -> None:
     """The dictionary, what made it, and its card."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in dictionary._asdict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    save_tensors(folder / "model.safetensors", {name: t.contiguous() for name, t in dictionary._asdict().items()})
+    write_whole(folder / "recipe.yaml", yaml.safe_dump(mapping_of(recipe), sort_keys=False))
     used = versions() | {"scikit-learn": sklearn.__version__}
     made = {"model_type": "textons", "patches": patches, "seconds": round(seconds, 1), "commit": commit(),
             "hardware": hardware(), "versions": used}
-    (folder / "config.json").write_text(json.dumps(made, indent=1) + "\n")
+    write_whole(folder / "config.json", json.dumps(made, indent=1) + "\n")
     centres, _, side, _ = dictionary.filters.shape
-    facts = made | recipe["data"] | {"seed": recipe["seed"], "centres": centres, "patch": side}
+    facts = made | vars(recipe.data) | {"seed": recipe.seed, "centres": centres, "patch": side}
     facts |= {"colours": len(dictionary.colours), "versions": ", ".join(f"{name} {v}" for name, v in used.items())}
-    (folder / "README.md").write_text(CARD.format(**facts))
+    write_whole(folder / "README.md", CARD.format(**facts))
 
 
-def run(recipe: dict) -> None:
+def run(recipe: Textons) -> None:
     """Learn and write the dictionary of a recipe."""
     start = time.process_time()
-    data, seed = recipe["data"], recipe["seed"]
-    total = data["photographs"] + data["stickers"]
-    dictionary, patches = learn(pictures(data, seed), recipe["dictionary"], seed, total)
-    write(Path(recipe["out"]), dictionary, recipe, patches, time.process_time() - start)
-    print(f"wrote {recipe['out']}: {patches:,} patches, {len(dictionary.filters)} centres", file=sys.stderr)
+    data, seed = recipe.data, recipe.seed
+    total = data.photographs + data.stickers
+    dictionary, patches = learn(pictures(data, seed), recipe.dictionary, seed, total)
+    write(Path(recipe.out), dictionary, recipe, patches, time.process_time() - start)
+    print(f"wrote {recipe.out}: {patches:,} patches, {len(dictionary.filters)} centres", file=sys.stderr)
 
 
 @stoppable("Stopped.")
 def main(arguments: list[str] | None = None) -> int:
     try:
-        run(read_arguments("train.textons", __doc__, arguments, resumable=False)[0])
+        run(read_arguments(Textons, __doc__, arguments, resumable=False)[0])
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2

@@ -9,22 +9,26 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from sseg.errors import SSegError
 from sseg.models.text import END, PAD, START
+from train.recipe.pretraining import Tokenizer as TokenizerRecipe
 
 FILES = ["tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "config.json"]  # not a repository's weights
 
 
-def make_tokenizer(recipe: dict, captions: Iterable[str]) -> PreTrainedTokenizerFast:
-    """What a recipe's `tokenizer` says: `{vocab_size, max_length}` is trained, `{name, max_length}` is fetched.
+def make_tokenizer(recipe: TokenizerRecipe, captions: Iterable[str]) -> PreTrainedTokenizerFast:
+    """What a recipe's `tokenizer` says: one of `vocab_size` is trained, one with a `name` is fetched.
 
     Raises:
-        SSegError: the named one is neither a folder nor to be had from the Hub, or does not pad and end its texts.
+        SSegError: it says neither or both; the named one is neither a folder nor to be had from the Hub, or does not
+            pad and end its texts.
     """
-    if "name" not in recipe:
-        return train_tokenizer(captions, **recipe)
-    name = recipe["name"]
+    if (recipe.name is None) == (recipe.vocab_size is None):
+        raise SSegError("tokenizer has either a vocab_size, to be learned, or the name of a ready one: write one.")
+    if recipe.vocab_size:
+        return train_tokenizer(captions, recipe.vocab_size, recipe.max_length)
+    name = recipe.name
     try:
         folder = name if Path(name).is_dir() else snapshot_download(name, allow_patterns=FILES)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=recipe["max_length"])
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=recipe.max_length)
     except Exception as error:  # networks, proxies and the Hub fail in many types
         raise SSegError(
             f'The tokenizer "{name}" is not a folder of one, and the Hub does not give it: check name and connection.'

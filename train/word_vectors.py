@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -30,12 +30,14 @@ from transformers import PreTrainedTokenizerFast
 from sseg.errors import SSegError
 from sseg.models.text import END, PAD
 from sseg.stopping import stoppable
+from train.checkpoints import save_tensors
 from train.data.held_out import held_out, without
 from train.data.kinds import load_kinds
 from train.data.phrase_extraction import TALK, tokens_of
 from train.data.tars import data_path, list_samples
 from train.data.wordnet import Nouns
 from train.encoder_start import folder_of
+from train.files import replacing_files
 
 UNKNOWN = "<|unknown|>"
 LEAST = 3  # captions that a word must be in to have an embedding of its own
@@ -233,12 +235,12 @@ def main(arguments=None) -> int:
         nouns = Nouns(options.wordnet) if options.wordnet else None
         tokenizer, tensors = make_words(captions, tags, read_glove(options.glove), sentence_encoder(options.sentences),
                                         options.max_length, nouns)  # fmt: skip
+        with replacing_files(options.out) as files:
+            tokenizer.save_pretrained(files)
+        save_tensors(options.out / "words.safetensors", tensors)
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
-    options.out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(options.out)
-    save_file(tensors, options.out / "words.safetensors")
     known = len(tokenizer) - len(tensors["nearest"])
     print(f"{len(tokenizer):,} words, {known:,} of them known, in {options.out}", file=sys.stderr)
     return 0

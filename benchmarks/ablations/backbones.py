@@ -11,19 +11,20 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 
 import torch
 
 import sseg
 from sseg.metrics import StreamingIoU
-from train.data.stickers.scenes import Difficulty
 from train.data.stickers.world import StickerWorld
 from train.evaluate import present_classes
 from train.evaluation.datasets.stickers import truth
 from train.evaluation.predictors import Predictor
 from train.pretrain import Run
 from train.provenance import commit, hardware
-from train.recipe import read_recipe
+from train.recipe import Pretrain, read_recipe
+from train.trainer import open_trainer
 
 RESNET = {"model_type": "resnet", "layer_type": "basic"}
 CANDIDATES = {
@@ -40,19 +41,19 @@ SCENES, SEED = 300, 4_000_000  # the benchmark's own seeds are far below
 def train(changes: list[str], seconds: float, out: str, backbone: dict | None = None) -> dict:
     """Train mini.yaml's first stage, changed, for so much processor time -> samples, pictures a second, parameters in
     millions."""
-    recipe = read_recipe("train/recipes/mini.yaml", [f"out={out}", "optimizer.average=0.99", *changes])
-    recipe["model"]["backbone"] = backbone or recipe["model"]["backbone"]
-    recipe["stages"] = [recipe["stages"][0] | {"steps": 1_000_000, "batch": 64}]
-    run = Run(recipe, resume=False)
-    run.model.train()
-    run.train_step()
+    recipe = read_recipe(Pretrain, "train/recipes/mini.yaml", [f"out={out}", "optimizer.average=0.99", *changes])
+    recipe.model["backbone"] = backbone or recipe.model["backbone"]
+    recipe.stages = [replace(recipe.stages[0], steps=1_000_000, batch=64)]
+    trainer = open_trainer(Run, recipe)
+    trainer.run.model.train()
+    trainer.advance()
     start = time.process_time()
     while time.process_time() - start < seconds:
-        run.train_step()
-    rate = run.samples / (time.process_time() - start)
-    run.save()
-    size = sum(p.numel() for p in run.model.parameters()) / 1e6
-    return {"samples": run.samples, "images_per_second": round(rate, 1), "parameters_m": round(size, 2)}
+        trainer.advance()
+    rate = trainer.samples / (time.process_time() - start)
+    trainer.save()
+    size = sum(p.numel() for p in trainer.run.model.parameters()) / 1e6
+    return {"samples": trainer.samples, "images_per_second": round(rate, 1), "parameters_m": round(size, 2)}
 
 
 def evaluate(folder: str, predictor=Predictor, stage: int = 0) -> dict:
@@ -60,7 +61,7 @@ def evaluate(folder: str, predictor=Predictor, stage: int = 0) -> dict:
 
     predictor: (segmenter, class names, long side) -> what makes label maps.
     """
-    difficulty = Difficulty(**read_recipe("train/recipes/mini.yaml")["stages"][stage]["difficulty"])
+    difficulty = read_recipe(Pretrain, "train/recipes/mini.yaml").stages[stage].difficulty
     world = StickerWorld(96, split="test")
     plan = world.plan(SEED, SCENES, difficulty)
     pictures, labels = world.render(plan).permute(0, 2, 3, 1).numpy(), truth(plan, world).numpy()

@@ -11,13 +11,15 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 
 import torch
 
 from benchmarks.ablations.backbones import evaluate
 from train.pretrain import Run
 from train.provenance import commit, hardware
-from train.recipe import read_recipe
+from train.recipe import Pretrain, read_recipe
+from train.trainer import open_trainer
 
 CHOICES = {
     "captions alone": ["loss.phrases=0.0"],
@@ -44,17 +46,17 @@ def train(changes: list[str], steps: int, seed: int, out: str) -> dict:
     own = dict(change.removeprefix("stage.").split("=") for change in changes if change.startswith("stage."))
     changes = [change for change in changes if not change.startswith("stage.")]
     changes = [f"out={out}", f"seed={seed}", "optimizer.warmup=100", "optimizer.average=0.95", *changes]
-    recipe = read_recipe("train/recipes/mini.yaml", changes)
-    recipe["stages"] = [recipe["stages"][0] | {name: int(value) for name, value in own.items()} | {"steps": steps}]
-    run = Run(recipe, resume=False)
-    run.model.train()
-    while run.step < steps:
-        terms = run.train_step()
-        if run.step % 50 == 0:
+    recipe = read_recipe(Pretrain, "train/recipes/mini.yaml", changes)
+    recipe.stages = [replace(recipe.stages[0], steps=steps, **{name: int(value) for name, value in own.items()})]
+    trainer = open_trainer(Run, recipe)
+    trainer.run.model.train()
+    while trainer.step < steps:
+        terms = trainer.advance()
+        if trainer.step % 50 == 0:
             shown = "  ".join(f"{name} {float(terms[name]):.3f}" for name in ("contrastive", "phrases", "retrieval"))
-            print(f"step {run.step}/{steps}  {shown}", file=sys.stderr, flush=True)
-    run.save()
-    return {"samples": run.samples}
+            print(f"step {trainer.step}/{steps}  {shown}", file=sys.stderr, flush=True)
+    trainer.save()
+    return {"samples": trainer.samples}
 
 
 def main():

@@ -18,6 +18,7 @@ from sseg.models.text import tokenize
 from train.data.tars import TarPairs
 from train.losses import contrastive_loss, region_similarity
 from train.provenance import commit, hardware
+from train.recipe import Stage
 
 BATCH, SIZE = 96, 96
 SETS = {"trained on": ("pairs", "flickr8k*"), "others": ("pairs-val", "flickr8k*")}
@@ -29,8 +30,9 @@ def judge(segmenter, pairs: TarPairs, batches: int) -> dict[str, float]:
     model, config, hits, losses = segmenter.model, segmenter.model.config, [], []
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (config.pixel_mean, config.pixel_std))
     for number in range(batches):
-        pixels, captions = pairs.batch(number, BATCH, {"size": SIZE})
-        image, (texts,) = model((pixels - mean) / std, tokenize(segmenter.tokenizer, captions, config.text_max_length))
+        batch = pairs.batch(number, BATCH, Stage(steps=1, batch=BATCH, size=SIZE))
+        tokens = tokenize(segmenter.tokenizer, batch.captions, config.text_max_length)
+        image, (texts,) = model((batch.images - mean) / std, tokens)
         similarity = region_similarity(image.mask_embeddings, texts)
         hits.append(100 * float((similarity.argmax(1) == torch.arange(BATCH)).float().mean()))
         losses.append(float(contrastive_loss(similarity, model.scale)))

@@ -11,15 +11,18 @@ import argparse
 import json
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.ablations.backbones import evaluate
+from train.data.batch import Batch, joined
 from train.data.tars import shuffled
 from train.pretrain import Run
 from train.provenance import commit, hardware
-from train.recipe import read_recipe
+from train.recipe import Pretrain, read_recipe
+from train.trainer import open_trainer
 
 PARTS = [512, 128, 32, 8, 4, 2, 1]
 CHECKS = 4
@@ -37,27 +40,28 @@ class FixedPairs:
     def __getattr__(self, name):
         return getattr(self.own, name)
 
-    def batch(self, seed: int, n: int, stage: dict):
+    def batch(self, seed: int, n: int, stage) -> Batch:
         places = range(seed * n, (seed + 1) * n)  # the run numbers its batches
         rows = [shuffled(self.count, self.seed, place // self.count)[place % self.count] for place in places]
-        return self.pixels[rows], [self.captions[row] for row in rows]
+        return Batch(self.pixels[rows], [self.captions[row] for row in rows])
 
 
 def render(run: Run, count: int) -> tuple[torch.Tensor, list[str]]:
     """So many pairs of the run's own source."""
-    parts = [run.pairs.batch(first, RENDERED_AT_ONCE, run.stage()) for first in range(0, count, RENDERED_AT_ONCE)]
-    return torch.cat([pixels for pixels, _ in parts])[:count], [text for _, texts in parts for text in texts][:count]
+    starts = range(0, count, RENDERED_AT_ONCE)
+    batch = joined([run.pairs.batch(first, RENDERED_AT_ONCE, run.stages[0]) for first in starts])
+    return batch.images[:count], batch.captions[:count]
 
 
-def learning_curve(run, steps: int, about: dict, judge) -> list[dict]:
-    """Train a run for so many steps -> a row after every quarter: `about`, samples seen, what `judge()` says."""
+def learning_curve(trainer, steps: int, about: dict, judge) -> list[dict]:
+    """Train on for so many steps -> a row after every quarter: `about`, samples seen, what `judge()` says."""
     rows = []
     for check in range(1, CHECKS + 1):
-        run.model.train()
-        while run.step < steps * check // CHECKS:
-            run.train_step()
-        run.save()
-        rows.append(about | {"samples": run.samples} | judge())
+        trainer.run.model.train()
+        while trainer.step < steps * check // CHECKS:
+            trainer.advance()
+        trainer.save()
+        rows.append(about | {"samples": trainer.samples} | judge())
         print(rows[-1], flush=True)
     return rows
 
@@ -71,13 +75,14 @@ def train(part: int, options, seed: int, pairs: tuple | None) -> tuple[list[dict
     """Train on one over `part` of the pairs -> (a row for each check, the pairs)."""
     with tempfile.TemporaryDirectory() as folder:
         changes = [f"out={folder}", f"seed={seed}", "precision=fp32", "optimizer.warmup=100", "optimizer.average=0.95"]
-        recipe = read_recipe("train/recipes/mini.yaml", changes)
-        recipe["stages"] = [recipe["stages"][0] | {"steps": options.steps, "batch": BATCH}]
-        run = Run(recipe, resume=False)
+        recipe = read_recipe(Pretrain, "train/recipes/mini.yaml", changes)
+        recipe.stages = [replace(recipe.stages[0], steps=options.steps, batch=BATCH)]
+        trainer = open_trainer(Run, recipe)
+        run = trainer.run
         pairs = pairs or render(run, options.pairs)
         run.pairs = FixedPairs(run.pairs, *pairs, options.pairs // part, seed)
         about = {"pairs": options.pairs // part, "seed": seed}
-        return learning_curve(run, options.steps, about, lambda: evaluate(folder)), pairs
+        return learning_curve(trainer, options.steps, about, lambda: evaluate(folder)), pairs
 
 
 def plot(rows: list[dict]) -> None:

@@ -26,7 +26,6 @@ import sseg
 from benchmarks.ablations.scaling import learning_curve, rows_of
 from sseg.metrics import StreamingIoU
 from train import labels
-from train.data.stickers.scenes import Difficulty
 from train.data.stickers.world import StickerWorld
 from train.data.targets import load_target
 from train.data.unlabelled import RENDERED_AT_ONCE
@@ -34,8 +33,9 @@ from train.evaluation.datasets.stickers import truth
 from train.evaluation.predictors import predictor
 from train.evaluation.registry import open_benchmark
 from train.provenance import commit, hardware
-from train.recipe import read_recipe
+from train.recipe import SelfTrain, read_recipe
 from train.self_train import Run
+from train.trainer import open_trainer
 
 PLAIN, CHANCE = "as the recipe", "true masks, as many pixels wrong by chance"
 WAYS = {
@@ -54,22 +54,22 @@ class ChanceRun(Run):
         mine = grids.ids.cpu().view_as(true)
         known = (mine != labels.IGNORED) & (true != labels.IGNORED)
         wrong = float((mine != true)[known].float().mean())
-        self.about["wrong"] = round(wrong, 4)
+        self.told["wrong"] = round(wrong, 4)
         true = true.masked_fill(~known, labels.IGNORED)
-        found = labels.confuse(true, wrong, len(self.categories), self.recipe["seed"])
+        found = labels.confuse(true, wrong, len(self.categories), self.recipe.seed)
         return type(grids)(list(found.numpy()), self.device)
 
 
-def true_labels(recipe: dict) -> torch.Tensor:
+def true_labels(recipe: SelfTrain) -> torch.Tensor:
     """The masks of the recipe's scenes, as labels lie: uint8 (M, S / 2, S / 2), soft edges ignored."""
-    data, target = recipe["data"], load_target(recipe["target"])
-    world = StickerWorld(data["size"], split="train", only=target.things)
+    data, target = recipe.data, load_target(recipe.target)
+    world = StickerWorld(data.size, split="train", only=target.things)
     places = {text: place for place, text in enumerate(target.categories)}
     table = torch.tensor([places.get(text, labels.IGNORED) for text in world.vocabulary.phrases()] + [labels.IGNORED])
     parts = []
-    for start in range(0, data["count"], RENDERED_AT_ONCE):  # as train/data/unlabelled.py renders them
-        n = min(RENDERED_AT_ONCE, data["count"] - start)
-        plan = world.plan(recipe["seed"] * 1_000_000_000 + 500_000_000 + start, n, Difficulty(**data["difficulty"]))
+    for start in range(0, data.count, RENDERED_AT_ONCE):  # as train/data/unlabelled.py renders them
+        n = min(RENDERED_AT_ONCE, data.count - start)
+        plan = world.plan(recipe.seed * 1_000_000_000 + 500_000_000 + start, n, data.difficulty)
         parts.append(table[truth(plan, world).long()][:, :: labels.STRIDE, :: labels.STRIDE].byte())
     return torch.cat(parts)
 
@@ -89,15 +89,15 @@ def train(way: str, seed: int, options) -> list[dict]:
     """Train one student -> a row for each check. Labels lie in the folder of the seed's first student."""
     out = options.work / f"{list(WAYS).index(way)}-{seed}"
     changes = [f"out={out}", f"seed={seed}", f"steps={options.steps}", f"teacher={options.teacher}", *options.changes]
-    recipe = read_recipe("train/recipes/plus-stickers.yaml", [*changes, *WAYS[way]])
+    recipe = read_recipe(SelfTrain, "train/recipes/plus-stickers.yaml", [*changes, *WAYS[way]])
     made = options.work / f"labels-{seed}"
     made.mkdir(parents=True, exist_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "labels").exists():
         (out / "labels").symlink_to(made.resolve())
-    run = (ChanceRun if way == CHANCE else Run)(recipe, resume=False)
-    print(way, seed, {name: value for name, value in run.about.items() if name != "shares"}, flush=True)
-    return learning_curve(run, options.steps, {"way": way, "seed": seed}, lambda: judge(str(out), options.limit))
+    trainer = open_trainer(ChanceRun if way == CHANCE else Run, recipe)
+    print(way, seed, {name: value for name, value in trainer.run.told.items() if name != "shares"}, flush=True)
+    return learning_curve(trainer, options.steps, {"way": way, "seed": seed}, lambda: judge(str(out), options.limit))
 
 
 def plot(rows: list[dict], teacher: dict) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.fuzz.calls import KINDS
 from benchmarks.fuzz.child import Child
-from train.evaluation.prepare import write_safely
+from train.files import write_whole
 from train.provenance import commit, hardware
 
 SHOWN = 50  # faults that are kept
@@ -64,7 +64,7 @@ def main(arguments=None) -> int:
     }
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_safely(options.out, json.dumps(result | {"found": faults[:SHOWN]}, indent=1).encode())
+        write_whole(options.out, json.dumps(result | {"found": faults[:SHOWN]}, indent=1).encode())
     print(json.dumps(result))
     return 1 if faults else 0
 

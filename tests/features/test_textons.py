@@ -13,6 +13,7 @@ from sseg.features.textons import Dictionary, TextonFeatures, main_directions, r
 from sseg.paths import WEIGHTS
 from sseg.pseudo_masks.generate import pseudo_masks
 from train import textons
+from train.recipe.features import Dictionary as TextonRecipe
 
 SIZES = [((12, 12), (48, 48)), ((7, 13), (50, 41)), ((20, 24), (33, 90)), ((1, 1), (9, 9)), ((2, 40), (64, 500))]
 
@@ -26,7 +27,8 @@ def noise_pictures(count=6, seed=0, size=(40, 48)):
 
 
 def small(**changes):
-    return {"patches": 50, "side": 6, "floor": 10.0, "ridge": 0.1, "centres": 16, "colours": 8} | changes
+    sizes = {"patches": 50, "side": 6, "floor": 10.0, "ridge": 0.1, "centres": 16, "colours": 8}
+    return TextonRecipe(**sizes | changes)
 
 
 def stripes_beside_checks(side=160):

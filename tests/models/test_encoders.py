@@ -16,6 +16,7 @@ from sseg.models.folding import fold_norms
 from sseg.models.sseg import SSegModel
 from train.encoder_start import freeze, in_order, start_encoder
 from train.model_setup import make_optimizer
+from train.recipe.pretraining import Optimizer
 
 NAME = "test_efficientnet"  # 0.4 million weights
 BACKBONE = {"model_type": "timm_backbone", "backbone": NAME, "out_indices": [2, 3, 4], "output_stride": 16}
@@ -278,7 +279,8 @@ def test_a_pickle_is_not_run(make, past, package, tmp_path):
 
 
 # ---- in training ---------------------------------------------------------------------------------------------------
-OPTIMIZER = {"lr": 1e-3, "betas": [0.9, 0.98], "weight_decay": 0.05}
+OPTIMIZER = Optimizer(lr=1e-3, final_lr=0.0, warmup=0, cooldown=1.0, betas=(0.9, 0.98), weight_decay=0.05, clip=5.0,
+                      average=0.0)  # fmt: skip
 
 
 @pytest.mark.parametrize("learn", [0.0, 0.1, 1.0])

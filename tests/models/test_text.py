@@ -2,7 +2,6 @@
 
 
 import pytest
-import yaml
 from transformers import CLIPTokenizer
 
 from sseg.errors import SSegError
@@ -10,6 +9,8 @@ from sseg.models.config import PAPER, SSegConfig
 from sseg.models.text import load_tokenizer, tokenize
 from tests.conftest import ROOT
 from train.model_setup import model_config
+from train.recipe import Pretrain, read_recipe
+from train.recipe.pretraining import Tokenizer
 from train.tokenizer import make_tokenizer, train_tokenizer
 
 RECIPES = ROOT / "train/recipes"
@@ -26,7 +27,7 @@ def clip(tmp_path):
 
 
 def test_a_named_tokenizer_is_used_and_stored_with_the_weights(clip, tmp_path):
-    tokenizer = make_tokenizer({"name": str(clip), "max_length": 6}, captions=[])
+    tokenizer = make_tokenizer(Tokenizer(name=str(clip), max_length=6), captions=[])
     ids, attend = tokenize(tokenizer, ["dog", "a dog and a cat"], 6)
     start, dog, end = 54, 53, 55
     assert ids[0].tolist() == [start, dog, end, end, end, end] and attend[0].tolist() == [1, 1, 1, 0, 0, 0]
@@ -38,21 +39,21 @@ def test_a_named_tokenizer_is_used_and_stored_with_the_weights(clip, tmp_path):
 
 def test_a_tokenizer_that_cannot_be_had_is_one_sentence(clip):
     with pytest.raises(SSegError, match="nobody/nothing"):
-        make_tokenizer({"name": "nobody/nothing", "max_length": 6}, captions=[])
+        make_tokenizer(Tokenizer(name="nobody/nothing", max_length=6), captions=[])
     (clip / "tokenizer.json").write_text("{}")
     with pytest.raises(SSegError, match="clip"):
-        make_tokenizer({"name": str(clip), "max_length": 6}, captions=[])
+        make_tokenizer(Tokenizer(name=str(clip), max_length=6), captions=[])
 
 
 def test_a_recipe_without_name_learns_from_captions():
-    tokenizer = make_tokenizer({"vocab_size": 300, "max_length": 8}, ["a dog", "the dog"] * 10)
+    tokenizer = make_tokenizer(Tokenizer(vocab_size=300, max_length=8), ["a dog", "the dog"] * 10)
     assert tokenizer.tokenize("dog") == train_tokenizer(["a dog", "the dog"] * 10, 300, 8).tokenize("dog") == ["Ġdog"]
 
 
 def test_the_paper_recipe_is_the_papers_size(clip):
-    recipe = yaml.safe_load((RECIPES / "paper.yaml").read_text())
-    assert recipe["tokenizer"]["name"] == "openai/clip-vit-base-patch32"
-    tokenizer = make_tokenizer({"name": str(clip), "max_length": 77}, captions=[])
+    recipe = read_recipe(Pretrain, RECIPES / "paper.yaml")
+    assert recipe.tokenizer.name == "openai/clip-vit-base-patch32"
+    tokenizer = make_tokenizer(Tokenizer(name=str(clip), max_length=77), captions=[])
     ours, paper = model_config(recipe, tokenizer).to_dict(), SSegConfig(**PAPER).to_dict()
     of_the_vocabulary = {"text_vocab_size", "text_pad_token_id", "text_eos_token_id"}
     assert {key: ours[key] for key in ours.keys() - of_the_vocabulary} == {

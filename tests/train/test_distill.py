@@ -1,41 +1,17 @@
-"""Self-distillation: views meet at the right places, losses are what they say, a run resumes exactly and loads."""
+"""Self-distillation: views meet at the right places, losses are what they say, what a run leaves loads."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
 from safetensors.torch import load_file
 
 from sseg.models.small_vit import SmallViT
-from tests.conftest import ROOT
 from train import distill
+from train.data.stickers.scenes import Difficulty
 from train.data.views import Views, collage, in_patches
-from train.recipe import read_recipe
-
-pytestmark = pytest.mark.font
-
-
-@pytest.fixture
-def recipe(tmp_path) -> Path:
-    """features-mini.yaml, shrunk to seconds; rendered scenes only."""
-    small = yaml.safe_load((ROOT / "train/recipes/features-mini.yaml").read_text())
-    small["model"] |= {"width": 16, "depth": 1, "heads": 2, "stem": [8, 8]}
-    small |= {"prototypes": 32}
-    small["model"]["out"] = 8
-    small["loss"]["group"] = 2
-    small["data"] |= {"size": 64, "photographs": None}
-    stage = small["stages"][0]
-    stage |= {"steps": 2, "batch": 4, "large": stage["large"] | {"size": 32}, "pieces": 2}
-    stage["small"] |= {"size": 16, "count": 1}
-    small["stages"] = [stage, stage | {"large": stage["large"] | {"size": 40}}]
-    small |= {"log_every": 2, "checkpoint_minutes": 0, "precision": "fp32", "device": "cpu"}
-    small |= {"out": str(tmp_path / "run")}
-    path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(small))
-    return path
+from train.recipe.features import DistillImages, DistillStage, Windows
 
 
 def windows(n=3, seed=0):
@@ -101,11 +77,12 @@ def test_near_patches_of_a_piece_should_be_alike_and_those_of_others_not():
     assert nearness(0.7, piece=-1) == 0  # a patch of several pieces
 
 
+@pytest.mark.font
 def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(emoji_font):
-    pictures = Views({"size": 64, "photographs": None, "stickers": 1.0}, 0, "cpu")
-    stage = {"large": {"count": 2, "size": 32, "area": [0.4, 1.0]}}
-    stage |= {"small": {"count": 1, "size": 16, "area": [0.1, 0.3]}, "pieces": 2}
-    stage["difficulty"] = {"things": [1, 2], "side": [0.3, 0.8], "materials": [1, 2]}
+    pictures = Views(DistillImages(size=64, photographs=None, stickers=1.0), 0, "cpu")
+    large, small = Windows(count=2, size=32, area=(0.4, 1.0)), Windows(count=1, size=16, area=(0.1, 0.3))
+    difficulty = Difficulty((1, 2), (0.3, 0.8), (1, 2))
+    stage = DistillStage(steps=1, batch=4, large=large, small=small, pieces=2, difficulty=difficulty)
     first, again, other = (pictures.views(seed, 4, stage, 1.0) for seed in (5, 5, 6))
     assert [tuple(view.pixels.shape) for view in first] == [(4, 3, 32, 32)] * 2 + [(4, 3, 16, 16)]
     for one, two, three in zip(first, again, other, strict=True):
@@ -121,21 +98,9 @@ def test_views_are_a_function_of_the_seed_and_hold_the_picture_at_their_window(e
     assert error[score > 0.5].mean() < 0.6 * spread.mean()
 
 
-def test_a_resumed_run_equals_an_unbroken_one_and_loads(recipe, tmp_path, emoji_font):
-    assert distill.main([str(recipe)]) == 0
-    broken = str(tmp_path / "broken")
-    run = distill.Run(read_recipe(str(recipe), [f"out={broken}"]), resume=False)
-    Path(broken).mkdir()
-    run.train_step()
-    run.train_step()
-    run.save()
-    del run  # as if killed here
-    assert distill.main([str(recipe), f"out={broken}", "--resume"]) == 0
-    whole, parts = load_file(tmp_path / "run/state.safetensors"), load_file(Path(broken) / "state.safetensors")
-    for name in whole.keys() - {"seconds"}:
-        assert torch.equal(whole[name], parts[name]), name
-    network = SmallViT(**json.loads((tmp_path / "run/config.json").read_text()))
-    network.load_state_dict(load_file(tmp_path / "run/model.safetensors"))
+def test_what_a_run_leaves_is_a_network(unbroken):
+    network = SmallViT(**json.loads((unbroken("distill") / "config.json").read_text()))
+    network.load_state_dict(load_file(unbroken("distill") / "model.safetensors"))
     tokens, view = network.eval()(torch.zeros(2, 3, 40, 64))
     assert tokens.shape == (2, 5, 8, 8) and view.shape == (2, 8)
 

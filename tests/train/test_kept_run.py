@@ -14,13 +14,12 @@ from safetensors.torch import load_file, save_file
 
 import sseg
 from sseg.errors import SSegError
-from tests.conftest import ROOT
 from tests.helpers.tars import write_tar
+from tests.train.conftest import read, same_state, trainer_of
 from tests.train.data.test_maps import encoded, picture
 from train import assignment, pretrain, word_vectors
 from train.model_setup import standard
-from train.pretrain import Run
-from train.recipe import read_recipe
+from train.recipe import Stage, read_mapping
 from train.schedules import check_stages, place_in_stage
 from train.word_vectors import make_words
 
@@ -52,7 +51,7 @@ def recipe(tmp_path, monkeypatch) -> Path:
     tokenizer.save_pretrained(tmp_path / "words")
     save_file(tensors, tmp_path / "words/words.safetensors")
 
-    small = yaml.safe_load((ROOT / "train/recipes/photos-assigned.yaml").read_text())
+    small = read("photos-assigned")
     small["init"] = None
     small["encoder"]["start"] = f"folder:{tmp_path / 'encoder'}"
     small["data"] |= {"root": str(tmp_path / "pairs"), "folder": str(tmp_path / "maps"), "size": 64, "clusters": 3}
@@ -64,7 +63,7 @@ def recipe(tmp_path, monkeypatch) -> Path:
     small["tokenizer"] = {"words": str(tmp_path / "words"), "max_length": 16}
     small["stages"] = [{"steps": SHAPE, "batch": 4, "k": 3, "learns": ["shape"]}]
     small["stages"] += [{"steps": MEANING, "batch": 6, "learns": ["meaning"]}]
-    small["loss"] |= {"rivals": 5, "tags": 0.0}
+    small["loss"] |= {"distractors": 5, "tags": 0.0}
     small["optimizer"] |= {"warmup": 1}
     small |= {"out": str(tmp_path / "run"), "log_every": 2, "checkpoint_minutes": 0, "device": "cpu"}
     path = tmp_path / "small.yaml"
@@ -72,25 +71,17 @@ def recipe(tmp_path, monkeypatch) -> Path:
     return path
 
 
-def same_state(one: Path, other: Path) -> None:
-    whole, parts = load_file(one / "state.safetensors"), load_file(other / "state.safetensors")
-    assert whole.keys() == parts.keys()
-    for name in whole.keys() - {"seconds"}:
-        assert torch.equal(whole[name], parts[name]), name
-
-
 def test_runs_that_stop_equal_an_unbroken_one_and_answer(recipe, tmp_path):
-    """Stopped while masks are learned, where meaning begins, and in the midst of it."""
+    """Stopped where meaning begins, and in the midst of it."""
     assert pretrain.main([str(recipe)]) == 0
-    for stop in (2, SHAPE, SHAPE + 2):
+    for stop in (SHAPE, SHAPE + 2):
         out = tmp_path / f"stopped-{stop}"
-        run = Run(read_recipe(str(recipe), [f"out={out}"]), resume=False)
-        run.model.train()
+        trainer = trainer_of("pretrain", recipe, f"out={out}")
         for step in range(SHAPE + 3):  # goes on after its checkpoint, and is killed
             if step == stop:
-                run.save()
-            run.train_step()
-        del run
+                trainer.save()
+            trainer.advance()
+        del trainer
         assert pretrain.main([str(recipe), f"out={out}", "--resume"]) == 0
         same_state(tmp_path / "run", out)
 
@@ -108,15 +99,15 @@ def test_runs_that_stop_equal_an_unbroken_one_and_answer(recipe, tmp_path):
 
 
 def test_the_encoder_and_the_masks_stay_as_they_are_while_meaning_is_learned(recipe, tmp_path):
-    run = Run(read_recipe(str(recipe)), resume=False)
-    run.model.train()
+    trainer = trainer_of("pretrain", recipe)
+    run = trainer.run
     past = load_file(tmp_path / "encoder/model.safetensors")
     for _ in range(SHAPE):
-        run.train_step()
+        trainer.advance()
     masks = {name: tensor.clone() for name, tensor in run.average.items() if name.startswith(("segmenter", "mask_"))}
-    run.train_step()
+    trainer.advance()
     meaning = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    run.train_step()
+    trainer.advance()
     for name, tensor in run.model.state_dict().items():
         if name.startswith(("segmenter", "mask_")):
             assert torch.equal(tensor, masks[name]), name
@@ -126,11 +117,11 @@ def test_the_encoder_and_the_masks_stay_as_they_are_while_meaning_is_learned(rec
 
 
 def test_a_new_run_starts_from_vectors_and_unit_deviation(recipe, tmp_path):
-    run = Run(read_recipe(str(recipe)), resume=False)
+    run = trainer_of("pretrain", recipe).run
     words = load_file(tmp_path / "words/words.safetensors")
     assert torch.equal(run.model.text_tower.vectors, words["vectors"].float())
     assert torch.equal(run.model.text_tower.nearest, words["nearest"])
-    maps, _ = run.pairs.batch(0, 500, {})
+    maps = run.pairs.batch(0, 500, run.stages[1]).images
     mean, std = standard([one.flatten(2).transpose(1, 2).flatten(0, 1) for one in maps])
     expected = torch.cat([one.transpose(0, 1).flatten(1).mean(1) for one in maps])
     assert torch.allclose(mean, expected, atol=1e-4) and torch.equal(run.model.feature_mean, mean)
@@ -138,32 +129,29 @@ def test_a_new_run_starts_from_vectors_and_unit_deviation(recipe, tmp_path):
 
 
 def test_masks_are_learned_from_the_clusters_of_the_kept_maps(recipe):
-    run = Run(read_recipe(str(recipe)), resume=False)
-    pictures, _ = run.pairs.batch(5, 4, {})
-    ids, coarse = run.pseudo_masks(pictures, 5, 4, run.stages[0]), run.pairs.masks(5, 4, {})
-    assert ids.shape == (4, 8, 8)
+    run = trainer_of("pretrain", recipe).run
+    batch = run.pairs.batch(5, 4, run.stages[0])
+    ids, coarse = run.pseudo_masks(batch, 3, 5), batch.mask_ids.ids
+    assert ids.shape == (4, 8, 8) and batch.mask_ids.rows == [0, 1, 2, 3]
     assert torch.equal(ids, coarse.repeat_interleave(2, 1).repeat_interleave(2, 2))
 
 
 def test_photographs_may_go_through_an_encoder_that_learns(recipe):
     """Without kept maps: tars, an encoder at a tenth of the rate, masks of stride 8 from pixels."""
-    changes = ["encoder.learn=0.1", "pseudo_masks.features=pixels", "loss.assignment=0"]
-    content = read_recipe(str(recipe), changes)
-    content["data"] = {"name": "tars", "root": content["data"]["root"], "cache_size": 64}
-    content["stages"] = [{"steps": 2, "size": 64, "batch": 4, "k": 3, "learns": learns}
-                         for learns in (["shape", "meaning"], ["meaning"])]  # fmt: skip
-    run = Run(content, resume=False)
-    run.model.train()
+    stage = "{{steps: 2, size: 64, batch: 4, k: 3, learns: {}}}"
+    trainer = trainer_of("pretrain", recipe, "encoder.learn=0.1", "pseudo_masks.features=pixels", "loss.assignment=0",
+                         f"data={{name: tars, root: {read_mapping(recipe)['data']['root']}, cache_size: 64}}",
+                         f"stages=[{stage.format('[shape, meaning]')}, {stage.format('[meaning]')}]")  # fmt: skip
+    run = trainer.run
     before = run.model.encoder._backbone.conv_stem.weight.clone()
-    terms = [run.train_step() for _ in range(4)]
-    assert all(torch.isfinite(term["loss"]) for term in terms) and "dice" in terms[0] and "dice" not in terms[3]
+    terms = [trainer.advance() for _ in range(4)]
+    assert "dice" in terms[0] and "dice" not in terms[3]
     assert not torch.equal(run.model.encoder._backbone.conv_stem.weight, before)
 
 
 def test_tags_of_the_encoders_own_classifier_are_learned(recipe):
-    run = Run(read_recipe(str(recipe), ["loss.tags=1.0"]), resume=False)
-    run.model.train()
-    terms = [run.train_step() for _ in range(SHAPE + 1)]
+    trainer = trainer_of("pretrain", recipe, "loss.tags=1.0")
+    terms = [trainer.advance() for _ in range(SHAPE + 1)]
     assert "tags" not in terms[0] and torch.isfinite(terms[-1]["tags"])
 
 
@@ -172,7 +160,11 @@ def test_tags_of_the_encoders_own_classifier_are_learned(recipe):
     ("encoder.start=folder:/nowhere", "There is no /nowhere/model.safetensors"),
     ("tokenizer.words=/nowhere", "There are no words in /nowhere"),
     ("data.root=/nowhere", "There is no folder /nowhere"),
-    ("data.name=tars", "set loss.assignment to 0"),
+    ("data={name: tars, root: /nowhere}", "stages.0.size is missing"),
+    ("stages.0.k=null", "stages.0.k is missing"),
+    ("model.num_queries=many", "model.num_queries is many: it takes a whole number"),
+    ("model.text_tower=poem", "text_tower is one of"),
+    ("model.fpn_dim=33", "The recipe's model cannot be built"),
     ("model.backbone.backbone=lcnet_035", "do not fit lcnet_035"),
     ("model.mask_feature=query", "set mask_feature to encoder"),
 ])  # fmt: skip
@@ -182,7 +174,7 @@ def test_what_does_not_fit_together_is_one_sentence(recipe, capsys, change, word
 
 
 def test_stages_have_an_order():
-    both, shape, meaning = {}, {"learns": ["shape"]}, {"learns": ["meaning"]}
+    both, shape, meaning = (Stage(steps=1, batch=1, learns=part) for part in (None, ["shape"], ["meaning"]))
     check_stages([both, shape, both, meaning, meaning], 1)
     check_stages([both, both], 4)
     with pytest.raises(SSegError, match="before those that learn meaning alone"):
@@ -192,13 +184,11 @@ def test_stages_have_an_order():
 
 
 def test_places_in_stages():
-    stages = [{"steps": 3}, {"steps": 2}]
+    stages = [Stage(steps=3, batch=1), Stage(steps=2, batch=1)]
     assert [place_in_stage(stages, step) for step in range(6)] == [(0, 3), (1, 3), (2, 3), (0, 2), (1, 2), (1, 2)]
 
 
 def test_clusters_have_no_shape_to_learn(recipe):
     """Masks would be trained that nobody reads."""
-    changed = read_recipe(str(recipe))
-    changed["model"]["region_clusters"] = 3
     with pytest.raises(SSegError, match="no shape to learn"):
-        Run(changed, resume=False)
+        trainer_of("pretrain", recipe, "model.region_clusters=3")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,19 @@ from sseg.features import source
 from sseg.pseudo_masks.generate import grid_of, pseudo_masks
 from tests.conftest import ROOT
 from tests.helpers.tars import write_tar
+from tests.train.conftest import small_pretrain
 from train import pretrain
 from train.data.grids import Grids
 from train.data.sources import open_pairs
 from train.data.whole_masks import BATCH, Settings, seed_of
 from train.pseudo_masks import main, write
+from train.recipe import Stage, mapping_of
+from train.recipe.pretraining import PseudoMasks, Stickers, Tars
 
 SIZES = [(60, 40), (40, 60), (50, 50), (60, 40), (91, 33)]  # width, height
 SETTINGS = Settings("pixels", 5, 128)
-STAGES = [{"size": 64, "k": 5, "steps": 2, "batch": 6}, {"size": 48, "k": 5, "steps": 2, "batch": 6}]
-ON_THE_FLY = {"features": "pixels", "whole": True, "resolution": 128}
+STAGES = [Stage(size=64, k=5, steps=2, batch=6), Stage(size=48, k=5, steps=2, batch=6)]
+ON_THE_FLY = PseudoMasks(features="pixels", whole=True, resolution=128)
 
 
 def picture(number: int) -> np.ndarray:
@@ -113,23 +117,23 @@ def test_clusters_depend_on_picture_and_key_alone(tars, tmp_path):
 @pytest.mark.parametrize(("features", "batch"), [("pixels", 3), ("sseg", BATCH)])
 def test_a_batch_from_stored_masks_equals_one_made_on_the_fly(tars, tmp_path, features, batch):
     write(tars, tmp_path / "out", SETTINGS._replace(features=features), batch=batch)
-    data, recipe = {"name": "tars", "root": str(tars), "cache_size": 48}, ON_THE_FLY | {"features": features}
-    stored = open_pairs(data, 1, "cpu", STAGES, recipe | {"whole": False, "stored": str(tmp_path / "out")})
+    data, recipe = Tars(name="tars", root=str(tars), cache_size=48), replace(ON_THE_FLY, features=features)
+    stored = open_pairs(data, 1, "cpu", STAGES, replace(recipe, whole=False, stored=str(tmp_path / "out")))
     whole = open_pairs(data, 1, "cpu", STAGES, recipe)
     seen = set()
     for stage in STAGES:
         for seed in range(12):
-            (pixels, captions), (same, too) = (pairs.batch(seed, 6, stage) for pairs in (stored, whole))
-            assert torch.equal(pixels, same) and captions == too
-            ids, others = (pairs.masks(seed, 6, stage) for pairs in (stored, whole))
-            assert ids.shape == (6, stage["size"] // 4, stage["size"] // 4) and ids.dtype == torch.int64
-            assert torch.equal(ids, others)
-            seen |= set(captions)
+            one, other = (pairs.batch(seed, 6, stage) for pairs in (stored, whole))
+            assert torch.equal(one.images, other.images) and one.captions == other.captions
+            ids = one.mask_ids.ids
+            assert ids.shape == (6, stage.size // 4, stage.size // 4) and ids.dtype == torch.int64
+            assert torch.equal(ids, other.mask_ids.ids) and one.mask_ids.rows == list(range(6))
+            seen |= set(one.captions)
     assert len(seen) == 28
-    plain = open_pairs(data, 1, "cpu", STAGES, {"features": "pixels"})  # and pictures are as without pseudo-masks
-    assert plain.bare and not stored.bare and not whole.bare
-    assert (plain.masks(3, 6, STAGES[0]) == -1).all()
-    assert torch.equal(plain.batch(3, 6, STAGES[0])[0], whole.batch(3, 6, STAGES[0])[0])
+    plain = open_pairs(data, 1, "cpu", STAGES, PseudoMasks(features="pixels"))  # pictures are the same
+    assert plain.needs_clusters and not stored.needs_clusters and not whole.needs_clusters
+    assert plain.batch(3, 6, STAGES[0]).mask_ids is None
+    assert torch.equal(plain.batch(3, 6, STAGES[0]).images, whole.batch(3, 6, STAGES[0]).images)
 
 
 def test_masks_are_cut_by_the_window_that_cuts_the_pixels(tmp_path):
@@ -141,10 +145,11 @@ def test_masks_are_cut_by_the_window_that_cuts_the_pixels(tmp_path):
         fields = colours[np.minimum(rows, 1)][:, np.minimum(columns, 1)]
         members |= {f"{number}.png": encoded(fields), f"{number}.txt": str(number).encode()}
     write_tar(tmp_path / "a.tar", members)
-    data = {"name": "tars", "root": str(tmp_path), "cache_size": 128}
-    fine = {"features": "pixels", "whole": True, "resolution": 1344}  # cells of about a pixel
-    pairs = open_pairs(data, 0, "cpu", [{"k": 4}], fine)
-    (pixels, captions), ids = pairs.batch(0, 200, {"size": 96}), pairs.masks(0, 200, {"size": 96})
+    data = Tars(name="tars", root=str(tmp_path), cache_size=128)
+    fine = PseudoMasks(features="pixels", whole=True, resolution=1344)  # cells of about a pixel
+    pairs = open_pairs(data, 0, "cpu", [Stage(steps=1, batch=1, k=4)], fine)
+    batch = pairs.batch(0, 200, Stage(steps=1, batch=200, size=96))
+    pixels, captions, ids = batch.images, batch.captions, batch.mask_ids.ids
     colours = torch.from_numpy(colours).reshape(1, 4, 3, 1, 1)
     pure = (pixels[:, None].float() - colours).abs().amax(2) < 20  # (n, 4, 96, 96) pixels that show one field alone
     shown = F.avg_pool2d(pure.float(), 4).eq(1).transpose(0, 1)  # (4, n, 24, 24) cells that do
@@ -166,12 +171,7 @@ def test_a_cell_has_the_id_at_its_centre():
 
 
 def test_training_on_stored_masks_gives_the_weights_of_training_on_the_fly(tars, tmp_path):
-    recipe = yaml.safe_load((ROOT / "train/recipes/pairs.yaml").read_text())
-    recipe["data"] = {"name": "tars", "root": str(tars), "cache_size": 48}
-    recipe["model"]["backbone"] |= {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
-    recipe["model"] |= {"fpn_dim": 32, "hidden_dim": 32, "num_queries": 6, "embed_dim": 32, "projector_dim": 32}
-    recipe["model"] |= {"text_width": 32, "text_layers": 1}
-    recipe |= {"tokenizer": {"vocab_size": 300, "max_length": 8}, "device": "cpu", "stages": STAGES, "log_every": 1}
+    recipe = small_pretrain(tars) | {"device": "cpu", "stages": [mapping_of(stage) for stage in STAGES], "log_every": 1}
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(recipe))
     write(tars, tmp_path / "masks", SETTINGS)
@@ -200,7 +200,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tars, tmp_path, capsys):
     assert sorted(contents(out)) == ["meta.json", "part-0.tar", "part-1.tar"]
     third.unlink()
     kept.rename(third)
-    (out / ".part-2.tar.part").write_bytes(b"cut off while it was written")
+    (out / ".part-2.tar.1-of-1.unfinished").write_bytes(b"cut off while it was written")
     first = (out / "part-0.tar").stat().st_mtime_ns
     assert main(command(tars, out)[3:]) == 0
     counts = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -236,11 +236,12 @@ def test_damage_is_skipped_and_counted(tars, tmp_path, capsys):
     assert "part-3.tar is damaged" in said.err
     with tarfile.open(tmp_path / "out/part-1.tar") as tar:
         assert tar.getnames() == ["good.png", "silent.png"]
-    data = {"name": "tars", "root": str(tars), "cache_size": 32}
-    stored, whole = (open_pairs(data, 0, "cpu", STAGES, ON_THE_FLY | {"stored": out}) for out in (
+    data = Tars(name="tars", root=str(tars), cache_size=32)
+    stored, whole = (open_pairs(data, 0, "cpu", STAGES, replace(ON_THE_FLY, stored=out)) for out in (
         str(tmp_path / "out"), None))
     assert len(stored) == len(whole) == len(open_pairs(data, 0, "cpu", STAGES)) == 15
-    assert torch.equal(stored.masks(2, 15, STAGES[0]), whole.masks(2, 15, STAGES[0]))
+    one, other = (pairs.batch(2, 15, STAGES[0]).mask_ids.ids for pairs in (stored, whole))
+    assert torch.equal(one, other)
 
 
 def test_other_settings_are_refused_and_leave_the_folder_alone(tars, tmp_path, capsys):
@@ -262,22 +263,21 @@ def test_other_settings_are_refused_and_leave_the_folder_alone(tars, tmp_path, c
 
 
 def test_stored_masks_that_do_not_fit_the_recipe_are_one_sentence(tars, tmp_path):
-    data, out = {"name": "tars", "root": str(tars), "cache_size": 32}, tmp_path / "out"
-    stored = ON_THE_FLY | {"stored": str(out)}
+    data, out = Tars(name="tars", root=str(tars), cache_size=32), tmp_path / "out"
+    stored, eight = replace(ON_THE_FLY, stored=str(out)), Stage(steps=1, batch=1, size=64, k=8)
 
     def refused(match, stages=STAGES, data=data, **changes):
         with pytest.raises(SSegError, match=match):
-            open_pairs(data, 0, "cpu", stages, stored | changes)
+            open_pairs(data, 0, "cpu", stages, replace(stored, **changes))
 
     refused("no pseudo-masks in .*train.pseudo_masks")
     write(tars, out, SETTINGS, share=(1, 2))
     refused("lacks the pseudo-masks of 2 of 4 tars .part-1.tar first")
     write(tars, out, SETTINGS)
-    refused("k 5 instead of 8", [{"k": 8}])
-    refused("one k.*5, 8", [{"k": 8}, {"k": 5}])
+    refused("k 5 instead of 8", [eight])
+    refused("one k.*5, 8", [eight, *STAGES])
     refused("resolution 128 instead of 448", resolution=448)
-    refused("no key 'store'", store="x")
-    refused("Stickers are new in every batch", data={"name": "stickers"})
+    refused("Stickers are new in every batch", data=Stickers(name="stickers"))
     ids = Image.fromarray(np.full((16, 16), 5, np.uint8))
     buffer = io.BytesIO()
     ids.save(buffer, "PNG")

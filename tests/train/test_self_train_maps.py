@@ -18,7 +18,8 @@ from sseg.models.config import SSegConfig
 from sseg.models.context_head import ContextHead, describe
 from sseg.models.sseg import SSegModel
 from tests.helpers.tars import write_tar
-from tests.train.test_self_train import ROOT, killed_when
+from tests.train.conftest import read, trainer_of
+from tests.train.test_self_train import killed_when
 from train import labels, self_train
 from train.cells import draw_cells
 from train.data.maps import _open, view_of
@@ -43,7 +44,7 @@ def teacher(tiny_config, tiny_weights, tmp_path):
 @pytest.fixture
 def recipe(teacher, tmp_path):
     rng, members = np.random.default_rng(0), {}
-    for number in range(120):  # three files of labels
+    for number in range(80):  # two files of labels
         buffer = io.BytesIO()
         blocks = Image.fromarray(rng.integers(0, 256, (2, 3, 3), np.uint8))
         blocks.resize((70, 50), Image.Resampling.NEAREST).save(buffer, "PNG")
@@ -51,10 +52,10 @@ def recipe(teacher, tmp_path):
         members[f"{number:03d}.json"] = json.dumps({"captions": ["never read"]}).encode()
     (tmp_path / "tars").mkdir()
     write_tar(tmp_path / "tars/some.tar", members)
-    made = yaml.safe_load((ROOT / "train/recipes/plus-photos.yaml").read_text())
+    made = read("plus-photos")
     made |= {"teacher": str(teacher), "out": str(tmp_path / "whole"), "device": "cpu", "views": [4, 3]}
     made["data"] |= {"root": str(tmp_path / "tars"), "folder": str(tmp_path / "maps"), "size": 128, "clusters": 4}
-    made |= {"steps": 60, "batch": 4, "log_every": 5, "checkpoint_minutes": 0}
+    made |= {"steps": 15, "batch": 4, "log_every": 5, "checkpoint_minutes": 0}
     made["model"] |= {"backbone": BACKBONE, "head_width": 8, "image_size": 128}
     path = tmp_path / "plus.yaml"
     path.write_text(yaml.safe_dump(made))
@@ -65,9 +66,9 @@ def test_killed_while_labelling_and_while_training_it_ends_as_an_unbroken_run(re
     threads = torch.get_num_threads()
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     killed_when(broken / "labels/0000000.npz", [str(recipe), f"out={broken}"])
-    assert not (broken / "labels/0000100.npz").exists()  # labelling was not over
+    assert not (broken / "labels/0000050.npz").exists()  # labelling was not over
     killed_when(broken / "state.safetensors", [str(recipe), f"out={broken}"])
-    assert '"step": 60' not in (broken / "log.jsonl").read_text()  # training was not over
+    assert '"step": 15' not in (broken / "log.jsonl").read_text()  # training was not over
     try:
         torch.set_num_threads(1)
         assert self_train.main([str(recipe), f"out={broken}", "--resume"]) == 0
@@ -79,22 +80,22 @@ def test_killed_while_labelling_and_while_training_it_ends_as_an_unbroken_run(re
     card = (tmp_path / "published/README.md").read_text()
     assert "has seen ImageNet's class labels" in card and "no human masks, no CLIP" in " ".join(card.split())
     assert str(tmp_path) not in card and "divided into 4 and 3 regions" in card
-    assert "120 of the teacher's own training photographs" in card
+    assert "80 of the teacher's own training photographs" in card
     picture = Image.new("RGB", (90, 60), (90, 160, 60))
     assert sseg.load(str(tmp_path / "published"), device="cpu")(picture, background=0).labels.shape == (60, 90)
 
 
 def test_the_encoder_stays_the_teachers_and_the_head_sees_in_use_what_it_learned_from(recipe, teacher):
-    made = yaml.safe_load(recipe.read_text()) | {"steps": 3}
-    run = self_train.Run(made, resume=False)
+    trainer = trainer_of("self_train", recipe, "steps=3")
+    run = trainer.run
     for _ in range(3):
-        run.train_step()
-    run.save()
+        trainer.advance()
+    trainer.save()
     theirs = SSegModel.from_pretrained(teacher).encoder.state_dict()
     ours = run.model.backbone.state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name].cpu(), theirs[name]) for name in ours)
 
-    student = sseg.load(made["out"], device="cpu")
+    student = sseg.load(trainer.out, device="cpu")
     student.model.config.outlines = False
     row = 7
     square = view_of(_open(run.images.samples[row]), row, 0, 128)
@@ -105,11 +106,11 @@ def test_the_encoder_stays_the_teachers_and_the_head_sees_in_use_what_it_learned
 
 
 def test_cells_are_drawn_from_labelled_places_and_rare_categories_more_often(recipe):
-    run = self_train.Run(yaml.safe_load(recipe.read_text()), resume=False)
-    names = torch.full((120, 8, 8), labels.IGNORED, dtype=torch.uint8)
+    run = trainer_of("self_train", recipe).run
+    names = torch.full((80, 8, 8), labels.IGNORED, dtype=torch.uint8)
     names[:, :4], names[:, 4, :2], names[0] = 3, 7, labels.IGNORED  # 32 cells and two; nothing is known of the first
     plain, rare = (draw_cells(run.images, names, labels.IGNORED, 4, power, seed=1) for power in (0.0, 1.0))
-    assert len(plain.ids) == len(rare.ids) == 4 * 119 and set(plain.ids.tolist()) == {3, 7}
+    assert len(plain.ids) == len(rare.ids) == 4 * 79 and set(plain.ids.tolist()) == {3, 7}
     assert (plain.ids == 7).float().mean() < 0.12 and (rare.ids == 7).float().mean() > 0.3
     again = draw_cells(run.images, names, labels.IGNORED, 4, 0.0, seed=1)
     assert torch.equal(again.described, plain.described) and torch.equal(again.ids, plain.ids)
@@ -136,28 +137,27 @@ def test_several_divisions_are_averaged(teacher):
 
 
 def test_a_student_on_maps_may_teach_a_second_round(recipe, tmp_path):
-    made = yaml.safe_load(recipe.read_text()) | {"steps": 3}
-    run = self_train.Run(made, resume=False)
-    run.train_step()
-    run.save()
-    second = self_train.Run(made | {"teacher": made["out"], "out": str(tmp_path / "second")}, resume=False)
-    first = sseg.load(made["out"], device="cpu").model
+    trainer = trainer_of("self_train", recipe, "steps=3")
+    trainer.advance()
+    trainer.save()
+    run = trainer.run
+    second = trainer_of("self_train", recipe, f"teacher={trainer.out}", f"out={tmp_path / 'second'}").run
+    first = sseg.load(trainer.out, device="cpu").model
     with torch.inference_mode():
         said = first.from_maps(run.images.maps([4])).softmax(1)
     said = said[0].argmax(0)
-    known = second.labels.ids.view(120, 8, 8)[4] != labels.IGNORED
-    assert known.any() and (second.labels.ids.view(120, 8, 8)[4][known] == said[known]).all()
+    known = second.labels.ids.view(80, 8, 8)[4] != labels.IGNORED
+    assert known.any() and (second.labels.ids.view(80, 8, 8)[4][known] == said[known]).all()
     assert all(torch.equal(t, first.head.state_dict()[n]) for n, t in second.model.head.state_dict().items())
 
 
 @pytest.mark.parametrize(("change", "sentence"), [
-    ({"init": None}, "set init to teacher"), ({"head": "upernet"}, "model.head to context"),
+    ("init=null", "set init to teacher"), ("model.head=upernet", "model.head to context"),
+    ("cells=null", "cells is missing: data.name maps needs it"),
 ])  # fmt: skip
 def test_kept_maps_of_another_encoder_are_one_sentence(recipe, change, sentence):
-    made = yaml.safe_load(recipe.read_text())
-    made["model"]["head"] = change.pop("head", "context")
     with pytest.raises(SSegError, match=sentence):
-        self_train.Run(made | change, resume=False)
+        trainer_of("self_train", recipe, change)
 
 
 def test_the_head_says_of_cells_what_it_says_of_the_picture_and_sees_all_of_it():

@@ -6,11 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def no_masks(n: int, size: int, device) -> Tensor:
-    """Pseudo-masks that are yet to be made: (n, size, size) int64 of -1."""
-    return torch.full((n, size, size), -1, device=device)
-
-
 class Grids:
     """Grids end to end in one tensor of bytes, so that a batch of windows is one look-up on the device."""
 

@@ -44,9 +44,10 @@ def held_out(path=SYNONYMS) -> set[str]:
     return {form for word in unseen for form in (word, describe_plural(word))}
 
 
-def held_words(data: dict) -> set[str]:
-    """Words that captions go without, by a recipe's `data.held_out` (a file, or nothing)."""
-    return held_out(data["held_out"]) if data.get("held_out") else set()
+def held_words(data) -> set[str]:
+    """Words that captions go without, by the `held_out` of a recipe's data (a file, or nothing)."""
+    path = getattr(data, "held_out", None)
+    return held_out(path) if path else set()
 
 
 def without(caption: str, held: Iterable[str]) -> str:

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 
 from train.data.maps import Kept, keep, readable, samples_of
 from train.data.tars import data_path
+from train.recipe.self_training import MapImages
 
 
 class KeptImages:
     """The first view of each photograph, whole and squashed to a square, as the encoder's maps, fine to coarse."""
 
-    def __init__(self, recipe: dict):
-        """`recipe`: the `data` of a recipe (`train/recipes/plus-photos.yaml`), as that of S-Seg's own run; `count`:
+    def __init__(self, data: MapImages):
+        """`data`: of a recipe (`train/recipes/plus-photos.yaml`), as that of S-Seg's own run; `count`:
         only so many photographs, the first, which are some of all by chance."""
-        self.kept = Kept(data_path(recipe["folder"]), recipe["size"], 1, recipe["clusters"])
-        self.samples = readable(self.kept.folder, samples_of(data_path(recipe["root"]), recipe.get("only", "*")))
-        self.keys = [sample.key for sample in self.samples[: recipe.get("count")]]
+        self.kept = Kept(data_path(data.folder), data.size, 1, data.clusters)
+        self.samples = readable(self.kept.folder, samples_of(data_path(data.root), data.only))
+        self.keys = [sample.key for sample in self.samples[: data.count]]
 
     def keep(self, encoder: nn.Module, name: str, mean, std) -> None:
         """Make what is missing of the maps (`train.data.maps.keep`), and open them."""

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 
 from sseg.errors import SSegError
 from train.assignment import Names, Regions, assign, balance, called
+from train.data.batch import Batch, Divided, MaskIds
 from train.data.held_out import without
 from train.data.kinds import load_kinds
 from train.data.maps import AT_ONCE, Kept, keep, readable, samples_of
 from train.data.tars import Sample, data_path, vocabulary_of
+from train.files import replacing
 from train.ground import measure
+from train.recipe.pretraining import Maps, TarShare
+from train.schedules import learns
 from train.tags import Tagger
 
 
@@ -25,16 +29,17 @@ class MapPairs:
     Once `keep_features` has run, a batch holds the features of the masks instead: for training meaning alone.
     """
 
-    bare = False
+    needs_clusters = False
 
-    def __init__(self, recipe: dict, seed: int, held: set[str]):
-        """`recipe`: the `data` of a recipe (`train/recipes/photos.yaml`); `held`: words that captions go without."""
+    def __init__(self, data: Maps, seed: int, held: set[str]):
+        """`data`: of a recipe (`train/recipes/photos.yaml`); `held`: words that captions go without."""
         self.seed = seed
-        self.kept = Kept(data_path(recipe["folder"]), recipe["size"], recipe["views"], recipe["clusters"])
-        self.samples = readable(self.kept.folder, samples_of(data_path(recipe["root"]), recipe.get("only", "*")))
+        self.kept = Kept(data_path(data.folder), data.size, data.views, data.clusters)
+        self.samples = readable(self.kept.folder, samples_of(data_path(data.root), data.only))
         self.captions = [[rest for text in sample.captions if (rest := without(text, held))] for sample in self.samples]
-        self.shares = shares_of(self.samples, self.captions, recipe.get("shares") or [{"only": "*", "share": 1.0}])
+        self.shares = shares_of(self.samples, self.captions, data.shares or [TarShare(only="*", share=1.0)])
         self.features: np.ndarray | None = None  # (V, M, N, D + 2), see `keep_features`
+        self.shares_of_groups: np.ndarray | None = None  # (V, M, N, C + 1), see `assign`
 
     def keep(self, encoder: nn.Module, name: str, mean, std, part: int = 0, parts: int = 1) -> None:
         """Make what is missing of the maps (`keep`), and open them."""
@@ -54,18 +59,16 @@ class MapPairs:
         """
         size = (self.kept.views, len(self.samples), model.regions, model.feature_dim + 2)
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part.npy")
-            made = np.lib.format.open_memmap(part, "w+", np.float16, size)
-            for view in range(self.kept.views):
-                for first in range(0, len(self.samples), AT_ONCE):
-                    maps = [torch.from_numpy(np.array(level[first : first + AT_ONCE])).float()
-                            for level in self.levels[view]]  # fmt: skip
-                    out = model.from_maps([one.to(model.device) for one in maps])
-                    found = torch.cat([out.mask_features, measure(out.mask_logits)], 2)
-                    made[view, first : first + AT_ONCE] = found.float().cpu().numpy()
-            made.flush()
-            part.replace(path)
+            with replacing(path) as part:
+                made = np.lib.format.open_memmap(part, "w+", np.float16, size)
+                for view in range(self.kept.views):
+                    for first in range(0, len(self.samples), AT_ONCE):
+                        maps = [torch.from_numpy(np.array(level[first : first + AT_ONCE])).float()
+                                for level in self.levels[view]]  # fmt: skip
+                        out = model.from_maps([one.to(model.device) for one in maps])
+                        found = torch.cat([out.mask_features, measure(out.mask_logits)], 2)
+                        made[view, first : first + AT_ONCE] = found.float().cpu().numpy()
+                made.flush()
         self.features = np.load(path, mmap_mode="r")
         if self.features.shape != size:
             raise SSegError(f"{path} holds features of other masks: take it away, and it is made anew.")
@@ -82,9 +85,8 @@ class MapPairs:
             regions = Regions(kept[..., :-2], kept[..., -2], kept[..., -1], mean.cpu(), std.cpu(), tags)
             labels = self.names.labels(self.named).repeat(self.kept.views, 1)
             shares = assign(regions, labels, self.names.things, self.seed)
-            part = path.with_suffix(".part.npy")
-            np.save(part, shares.unflatten(0, (self.kept.views, -1)).numpy())
-            part.replace(path)
+            with replacing(path) as part, part.open("wb") as file:
+                np.save(file, shares.unflatten(0, (self.kept.views, -1)).numpy())
         self.shares_of_groups = np.load(path, mmap_mode="r")
         if self.shares_of_groups.shape != (*self.features.shape[:3], len(self.names.groups) + 1):
             raise SSegError(f"{path} divides other regions: take it away, and it is made anew.")
@@ -99,26 +101,31 @@ class MapPairs:
             rows += rng.sample(members, min(round(end * n) - len(rows), len(members)))
         return sorted((rng.randrange(self.kept.views), row) for row in rows)
 
-    def batch(self, seed: int, n: int, stage: dict) -> tuple[list[Tensor] | Tensor, list[str]]:
-        """Maps (n, C, h, w) float32, fine to coarse, or features and measures of masks (n, N, D + 2); n captions."""
+    def batch(self, seed: int, n: int, stage) -> Batch:
+        """Maps (n, C, h, w) float32, fine to coarse, or features and measures of masks (n, N, D + 2); n captions.
+
+        Clusters are cells of the coarsest map, ids (n, h, w), where the stage learns shape; regions are divided once
+        `assign` has run.
+        """
         drawn = self.draw(seed, n)
         rng = random.Random(f"{self.seed}/{seed}/captions")
         captions = [rng.choice(self.captions[row]) for _, row in drawn]
         if self.features is not None:
-            return torch.from_numpy(np.stack([self.features[pair] for pair in drawn])).float(), captions
+            features = torch.from_numpy(np.stack([self.features[pair] for pair in drawn])).float()
+            return Batch(features, captions, divided=self._divided(drawn))
         levels = range(len(self.levels[0]))
         maps = [torch.from_numpy(np.stack([self.levels[v][i][row] for v, row in drawn])).float() for i in levels]
-        return maps, captions
+        ids = None
+        if "shape" in learns(stage):
+            clusters = torch.from_numpy(np.stack([self.clusters[v][row] for v, row in drawn])).long()
+            ids = MaskIds(clusters, list(range(n)))
+        return Batch(maps, captions, ids)
 
-    def assigned(self, seed: int, n: int) -> tuple[Tensor, list[list[int]]]:
-        """Of `batch` of the same arguments: shares (n, N, C + 1) of groups in regions, and the words named in each."""
-        drawn = self.draw(seed, n)
+    def _divided(self, drawn: list[tuple[int, int]]) -> Divided | None:
+        if self.shares_of_groups is None:
+            return None
         shares = torch.from_numpy(np.stack([self.shares_of_groups[pair] for pair in drawn])).float()
-        return shares, [self.named[row] for _, row in drawn]
-
-    def masks(self, seed: int, n: int, stage: dict) -> Tensor:
-        """Clusters of `batch` of the same arguments, cells of the coarsest map: ids (n, h, w) int64."""
-        return torch.from_numpy(np.stack([self.clusters[v][row] for v, row in self.draw(seed, n)])).long()
+        return Divided(shares, [self.named[row] for _, row in drawn])
 
     def sample_captions(self, n: int) -> list[str]:
         """At most n of all captions."""
@@ -143,14 +150,14 @@ class MapPairs:
         return entries
 
 
-def shares_of(samples: list[Sample], captions: list[list[str]], parts: list[dict]) -> list[tuple[list[int], float]]:
+def shares_of(samples: list[Sample], captions: list[list[str]], parts: list[TarShare]) -> list[tuple[list[int], float]]:
     """Rows of the samples whose tar one of the `only` patterns names, and the share of a batch that they have."""
-    total, found = sum(part["share"] for part in parts), []
+    total, found = sum(part.share for part in parts), []
     for part in parts:
-        patterns = part["only"].split()
+        patterns = part.only.split()
         rows = [row for row, sample in enumerate(samples)
                 if captions[row] and any(fnmatchcase(sample.tar.stem, one) for one in patterns)]  # fmt: skip
         if not rows:
-            raise SSegError(f"data.shares names no sample with \"{part['only']}\": write patterns of tars' names.")
-        found.append((rows, part["share"] / total))
+            raise SSegError(f'data.shares names no sample with "{part.only}": write patterns of tars\' names.')
+        found.append((rows, part.share / total))
     return found

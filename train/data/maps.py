@@ -29,6 +29,7 @@ from sseg import images
 from sseg.errors import SSegError
 from sseg.models.map_clusters import cluster
 from train.data.tars import Sample, list_samples
+from train.files import write_whole
 
 AREA = (0.3, 0.9)  # share of the photograph that a view shows, but for view 0
 STRETCH = 0.3  # a view's logarithm of width / height, against the photograph's, is at most this
@@ -68,8 +69,8 @@ def readable(folder: Path, samples: list[Sample]) -> list[Sample]:
         if damaged:
             print(f"left out of {folder}: {len(damaged)} damaged pictures", file=sys.stderr)
         folder.mkdir(parents=True, exist_ok=True)
-        _write(record, json.dumps(damaged))
-    damaged = set(json.loads(record.read_text()))
+        write_whole(record, json.dumps(damaged))
+    damaged = set(json.loads(record.read_text(encoding="utf-8")))
     return [sample for sample in samples if _name(sample) not in damaged]
 
 
@@ -125,7 +126,7 @@ def keep(kept: Kept, samples: list[Sample], encoder: nn.Module, name: str, mean,
             seeds = torch.arange(first, first + len(chosen))
             clusters[first : first + len(chosen)] = cluster(maps, kept.clusters, seeds).numpy()
             if count % 10 == 0 or count == len(todo):
-                _write(record, str(place))
+                write_whole(record, str(place))
             if count % 50 == 0:
                 left = (time.monotonic() - start) / count * (len(todo) - count) / 60
                 print(f"view {view}: {place} of {len(batches)} batches, {left:.0f} min left", file=sys.stderr)
@@ -136,15 +137,8 @@ def _written(kept: Kept, view: int, batches: int) -> set[int]:
     found: set[int] = set()
     for record in kept.folder.glob(f"view-{view}-done-*-of-*.txt"):
         part, parts = (int(number) for number in record.stem.split("-done-")[1].split("-of-"))
-        found.update(range(part, batches, parts)[: int(record.read_text())])
+        found.update(range(part, batches, parts)[: int(record.read_text(encoding="utf-8"))])
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 def map_shapes(encoder: nn.Module, size: int) -> list[tuple[int, int, int]]:
@@ -190,7 +184,7 @@ def _open_folder(kept: Kept, samples: list[Sample], name: str, shapes) -> None:
             raise other
     else:
         kept.folder.mkdir(parents=True, exist_ok=True)
-        _write(listing, json.dumps(described))
+        write_whole(listing, json.dumps(described))
     for view in range(kept.views):
         files = {f"level-{i}": (np.float16, shape) for i, shape in enumerate(shapes)}
         files["clusters"] = (np.uint8, shapes[-2][1:])

@@ -29,8 +29,10 @@ from sseg import images
 from sseg.errors import SSegError
 from sseg.paths import visible
 from sseg.phrases import content_words
-from train.data.grids import Grids, no_masks
+from train.data.batch import Batch, MaskIds
+from train.data.grids import Grids
 from train.data.nouns import nouns
+from train.schedules import learns
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 MEMORY = 16 * 2**30  # bytes of pictures that may lie on the device
@@ -93,33 +95,26 @@ class TarPairs:
         self.pixels = pixels.to(self.device)  # (M + damaged, 3, S, S) uint8
         self.rows, self.aspects = keep.tolist(), aspects
         self.captions = [sample.captions for sample in samples]
-        self.bare = self.grids is None
+        self.needs_clusters = self.grids is None
 
     def __len__(self):
         return len(self.rows)
 
-    def batch(self, seed: int, n: int, stage: dict) -> tuple[Tensor, list[str]]:
+    def batch(self, seed: int, n: int, stage) -> Batch:
         """Pairs number seed * n to seed * n + n - 1 of an endless walk through shuffled epochs.
 
-        Returns uint8 (n, 3, S, S) with S = stage["size"], on the device, and n captions. The same arguments always
-        give the same batch, on every device up to rounding.
+        Pixels are (n, 3, S, S) with S = stage.size. Pseudo-masks are those of the whole pictures, cut by the windows
+        that the pixels are cut by, (n, S / 4, S / 4), where there are any and the stage learns shape. All on the
+        device. The same arguments always give the same batch, on every device up to rounding.
         """
         rows, theta, draws = self._draw(seed, n)
         pixels = self.pixels[torch.tensor(rows, device=self.device)]
         captions = [self.captions[row] for row in rows]
         chosen = [texts[int(draw * len(texts))] for texts, draw in zip(captions, draws.tolist(), strict=True)]
-        return cut(pixels, theta.to(self.device), stage["size"]), chosen
-
-    def masks(self, seed: int, n: int, stage: dict) -> Tensor:
-        """Pseudo-masks of `batch` of the same arguments: ids (n, S / 4, S / 4) int64 on the device.
-
-        They are those of the whole pictures, cut by the windows that the pixels are cut by (`masks` of the loader);
-        -1 everywhere where there are none.
-        """
-        if self.bare:
-            return no_masks(n, stage["size"] // 4, self.device)
-        rows, theta, _ = self._draw(seed, n)
-        return self.grids.cut(rows, theta, stage["size"] // 4)
+        ids = None
+        if self.grids and "shape" in learns(stage):
+            ids = MaskIds(self.grids.cut(rows, theta, stage.size // 4), list(range(n)))
+        return Batch(cut(pixels, theta.to(self.device), stage.size), chosen, ids)
 
     def whole(self, seed: int, n: int) -> tuple[Tensor, Tensor]:
         """The pictures of `batch`, uncut: uint8 (n, 3, S, S), squashed to squares, and their width / height (n,)."""

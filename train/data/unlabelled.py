@@ -12,7 +12,7 @@ from sseg import images
 from sseg.errors import SSegError
 from sseg.paths import visible
 from train.data.kept_images import KeptImages
-from train.data.stickers.world import Difficulty, StickerWorld
+from train.data.stickers.world import StickerWorld
 from train.data.tars import TarPairs, data_path
 
 RENDERED_AT_ONCE = 50
@@ -41,33 +41,25 @@ class Unlabelled(NamedTuple):
         return hashlib.blake2b(thumbs.tobytes(), digest_size=8).hexdigest()
 
 
-def open_unlabelled(recipe: dict, seed: int) -> Unlabelled | KeptImages:
-    """The pictures that a recipe's `data` names.
-
-    `{name: stickers, things, count, size, difficulty}`: scenes of the training split with the target's things;
-    `{name: tars, root, only, size}`: pictures of image-text tars, whose captions are not read; `{name: folder, root,
-    size}`: picture files; `{name: maps, ...}`: kept maps of photographs (`train.data.kept_images`).
-    """
-    if recipe["name"] == "maps":
-        return KeptImages(recipe)
-    if recipe["name"] == "stickers":
-        return _rendered(recipe, seed)
-    if recipe["name"] == "tars":
-        pairs = TarPairs(recipe["root"], seed, "cpu", recipe["size"], only=recipe.get("only", "*"))
+def open_unlabelled(data, seed: int, things: list[str]) -> Unlabelled | KeptImages:
+    """The pictures that a recipe's `data` names, one of `Scenes`, `TarImages`, `FolderImages` and `MapImages` of
+    `train.recipe`; `things`: of the target, which scenes show."""
+    if data.name == "maps":
+        return KeptImages(data)
+    if data.name == "stickers":
+        return _rendered(data, seed, things)
+    if data.name == "tars":
+        pairs = TarPairs(data.root, seed, "cpu", data.size, only=data.only)
         return Unlabelled(pairs.pixels[pairs.rows], pairs.aspects[pairs.rows], [f"{row:07d}" for row in pairs.rows])
-    if recipe["name"] == "folder":
-        return _folder(data_path(recipe["root"]), recipe["size"])
-    raise SSegError(f'There are no pictures of the kind "{recipe["name"]!s:.40}": data.name is stickers, tars, folder '
-                    "or maps.")
+    return _folder(data_path(data.root), data.size)
 
 
-def _rendered(recipe: dict, seed: int) -> Unlabelled:
-    world = StickerWorld(recipe["size"], split="train", only=recipe["things"])
-    difficulty, parts = Difficulty(**recipe["difficulty"]), []
-    for start in range(0, recipe["count"], RENDERED_AT_ONCE):
-        n = min(RENDERED_AT_ONCE, recipe["count"] - start)
-        parts.append(world.batch(seed * 1_000_000_000 + 500_000_000 + start, n, difficulty)[0])
-    return Unlabelled(torch.cat(parts), torch.ones(recipe["count"]), [f"{i:07d}" for i in range(recipe["count"])])
+def _rendered(data, seed: int, things: list[str]) -> Unlabelled:
+    world, parts = StickerWorld(data.size, split="train", only=things), []
+    for start in range(0, data.count, RENDERED_AT_ONCE):
+        n = min(RENDERED_AT_ONCE, data.count - start)
+        parts.append(world.batch(seed * 1_000_000_000 + 500_000_000 + start, n, data.difficulty)[0])
+    return Unlabelled(torch.cat(parts), torch.ones(data.count), [f"{i:07d}" for i in range(data.count)])
 
 
 def _folder(root: Path, size: int) -> Unlabelled:

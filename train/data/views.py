@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.data.sources import open_pairs
 from train.data.stickers.world import Difficulty, StickerWorld, soften
 from train.data.tars import TarPairs, crop_windows
+from train.recipe.features import DistillImages, DistillStage, Windows
 
 FINE = 2  # samples along each side of an output pixel
 
@@ -24,46 +24,42 @@ class View(NamedTuple):
 class Views:
     """Photographs of tars and rendered scenes in one batch; each batch is a function of its seed.
 
-    recipe: `size` in pixels of the squares that pictures are held in; `photographs`, a folder of tars, or null;
+    data: `size` in pixels of the squares that pictures are held in; `photographs`, a folder of tars, or None;
     `stickers`: the share of rendered scenes in a batch.
     """
 
-    def __init__(self, recipe: dict, seed: int, device):
-        self.seed, self.device, self.size = seed, torch.device(device), recipe["size"]
-        photographs = recipe["photographs"]
-        self.share = recipe["stickers"] if photographs else 1.0
-        self.photographs: TarPairs | None = None
-        if self.share < 1:
-            tars = {"name": "tars", "root": photographs, "cache_size": self.size}
-            self.photographs = open_pairs(tars, seed, device, [])
+    def __init__(self, data: DistillImages, seed: int, device):
+        self.seed, self.device, self.size = seed, torch.device(device), data.size
+        self.share = data.stickers if data.photographs else 1.0
+        self.photographs = TarPairs(data.photographs, seed, device, self.size) if self.share < 1 else None
         self.world = StickerWorld(self.size, device) if self.share else None
 
-    def batch(self, seed: int, n: int, difficulty: dict) -> tuple[Tensor, Tensor]:
+    def batch(self, seed: int, n: int, difficulty: Difficulty) -> tuple[Tensor, Tensor]:
         """Pictures squashed to squares (n, 3, S, S) uint8, and their true width / height (n,)."""
         scenes = round(n * self.share)
         parts, aspects = [], [torch.ones(scenes)]
         if scenes:
             plan_seed = self.seed * 1_000_000_000 + seed
-            parts.append(self.world.batch(plan_seed, scenes, Difficulty(**difficulty))[0])
+            parts.append(self.world.batch(plan_seed, scenes, difficulty)[0])
         if n > scenes:
             pixels, widths = self.photographs.whole(seed, n - scenes)
             parts.append(pixels)
             aspects.append(widths)
         return torch.cat(parts), torch.cat(aspects)
 
-    def views(self, seed: int, n: int, stage: dict, colour: float) -> list[View]:
+    def views(self, seed: int, n: int, stage: DistillStage, colour: float) -> list[View]:
         """The large views, then the small ones, of n pictures; `colour` is how strongly colours are changed."""
-        pixels, aspects = self.batch(seed, n, stage["difficulty"])
+        pixels, aspects = self.batch(seed, n, stage.difficulty)
         generator = torch.Generator().manual_seed(self.seed * 1_000_000_007 + seed)
-        pixels, pieces = collage(pixels.float(), stage["pieces"], generator)
-        kinds = [stage[kind] for kind in ("large", "small") for _ in range(stage[kind]["count"])]
+        pixels, pieces = collage(pixels.float(), stage.pieces, generator)
+        kinds = [kind for kind in (stage.large, stage.small) for _ in range(kind.count)]
         return [self.view(pixels, pieces, aspects, kind, colour, generator) for kind in kinds]
 
-    def view(self, pixels: Tensor, pieces: Tensor, aspects: Tensor, kind: dict, colour: float, generator) -> View:
+    def view(self, pixels: Tensor, pieces: Tensor, aspects: Tensor, kind: Windows, colour: float, generator) -> View:
         """One random window of each picture."""
         draws = torch.rand(4, len(pixels), generator=generator)
-        theta = crop_windows(aspects, draws, tuple(kind["area"])).to(self.device)
-        side = kind["size"]
+        theta = crop_windows(aspects, draws, kind.area).to(self.device)
+        side = kind.size
         grid = F.affine_grid(theta, [len(pixels), 3, side * FINE, side * FINE], align_corners=False)
         window = F.avg_pool2d(F.grid_sample(pixels, grid, padding_mode="border", align_corners=False), FINE)
         grid = F.affine_grid(theta, [len(pixels), 1, side, side], align_corners=False)

@@ -20,12 +20,10 @@ from sseg.errors import SSegError
 from sseg.features import FeatureSource, source
 from sseg.pseudo_masks.generate import CELL, grid_of, pseudo_masks
 from train.data.tars import data_path, members
+from train.recipe.pretraining import PseudoMasks
 
 META = "meta.json"
 FACET = FeatureSource.facets[0]
-# Keys and defaults of a recipe's `pseudo_masks`. k: of whole pictures, None is that of the stages. cell: pixels a side
-# of what is clustered in a crop, a multiple of the 4 of the masks.
-RECIPE = {"features": None, "facet": FACET, "stored": None, "whole": False, "resolution": 448, "k": None, "cell": 4}
 STEPS = 10  # K-Means (paper, section 9.3)
 BATCH = 16  # pictures clustered together
 WAITING = 16  # batches' worth of decoded pictures that may wait for others of their size
@@ -145,27 +143,24 @@ class StoredMasks:
             yield read_shard(self.folder / tar.name, self.k)
 
 
-def open_masks(recipe: dict, stages: list[dict], device) -> WholeMasks | StoredMasks | None:
+def open_masks(recipe: PseudoMasks, stages: list, device) -> WholeMasks | StoredMasks | None:
     """The masks of whole pictures that a recipe's `pseudo_masks` asks for; None: those of each crop are made."""
-    if unknown := sorted(recipe.keys() - RECIPE.keys()):
-        raise SSegError(f"pseudo_masks has no key {unknown[0]!r}: it takes {', '.join(RECIPE)}.")
-    recipe = RECIPE | recipe
-    if not (recipe["stored"] or recipe["whole"]):
+    if not (recipe.stored or recipe.whole):
         return None
-    ks = sorted({stage["k"] for stage in stages})
-    if recipe["k"] is None and len(ks) != 1:
+    ks = sorted({stage.k for stage in stages})
+    if recipe.k is None and len(ks) != 1:
         raise SSegError(f"The pseudo-masks of whole pictures have one k: give all stages the same instead of {ks}.")
-    k = recipe["k"] or ks[0]
+    k = recipe.k or ks[0]
     if k > ks[0]:
         raise SSegError(f"pseudo_masks.k {k} is more than a stage's k, {ks[0]}: raise that.")
-    settings = Settings(recipe["features"], k, recipe["resolution"], recipe["facet"] or FACET)
-    return StoredMasks(recipe["stored"], settings) if recipe["stored"] else WholeMasks(settings, device)
+    settings = Settings(recipe.features, k, recipe.resolution, recipe.facet or FACET)
+    return StoredMasks(recipe.stored, settings) if recipe.stored else WholeMasks(settings, device)
 
 
 def read_meta(folder: Path) -> dict | None:
     """How the masks of a folder were made; None where nothing says so."""
     try:
-        return dict(json.loads((folder / META).read_text()))
+        return dict(json.loads((folder / META).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, OSError):

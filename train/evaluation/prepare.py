@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,21 +11,14 @@ from pycocotools import mask as coco_mask
 
 from sseg.errors import SSegError
 from train.evaluation.progress import Progress
-
-
-def write_safely(path: Path, data: bytes) -> None:
-    """Write a file under another name first, so that a file that is there is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(data)
-    part.replace(path)
+from train.files import write_whole
 
 
 def convert(jobs: list[tuple[Path, object]], make: Callable[[object], bytes]) -> int:
     """Write `make(what)` to each path that is not there yet, with progress; returns how many there are now."""
     missing = [job for job in jobs if not job[0].is_file()]
     for path, what in Progress(missing, "masks", len(jobs) - len(missing)):
-        write_safely(path, make(what))
+        write_whole(path, make(what))
     return len(jobs)
 
 

@@ -19,6 +19,8 @@ from tests.helpers.tars import write_tar
 from train.data import maps
 from train.data.map_pairs import MapPairs
 from train.data.maps import Kept, keep, samples_of, view_of
+from train.recipe import Stage, build
+from train.recipe.pretraining import Maps
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 COUNT = 24
@@ -213,15 +215,18 @@ def test_cells_are_described_by_two_maps_and_their_place():
     assert torch.allclose(found[0, [0, -1], 12:], torch.tensor([[-0.6, -0.6], [0.6, 0.6]]))
 
 
+STAGE = Stage(steps=1, batch=8)
+
+
 # ---- pairs ---------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def opened(tars, encoder, tmp_path):
     """Pairs of those tars: cats take half of a batch."""
 
     def make(seed=0, **changes) -> MapPairs:
-        recipe = {"root": str(tars), "folder": str(tmp_path / "maps"), "size": 64, "views": 2, "clusters": 3}
-        recipe["shares"] = [{"only": "cats", "share": 1}, {"only": "dogs mo*", "share": 1}]
-        pairs = MapPairs(recipe | changes, seed, {"puppy", "puppies"})
+        recipe = {"name": "maps", "root": str(tars), "folder": str(tmp_path / "maps"), "size": 64, "views": 2}
+        recipe |= {"clusters": 3, "shares": [{"only": "cats", "share": 1}, {"only": "dogs mo*", "share": 1}]}
+        pairs = MapPairs(build(Maps, recipe | changes), seed, {"puppy", "puppies"})
         pairs.keep(encoder, "tiny", MEAN, STD)
         return pairs
 
@@ -230,19 +235,20 @@ def opened(tars, encoder, tmp_path):
 
 def test_a_batch_depends_on_the_seeds_alone(opened):
     one, other = opened(seed=3), opened(seed=3)
-    other.batch(0, 7, {})
-    (maps_, captions), (again, texts) = one.batch(9, 8, {}), other.batch(9, 8, {})
+    other.batch(0, 7, STAGE)
+    first, second = one.batch(9, 8, STAGE), other.batch(9, 8, STAGE)
+    maps_, captions, again, texts = first.images, first.captions, second.images, second.captions
     assert captions == texts and all(torch.equal(*pair) for pair in zip(maps_, again, strict=True))
     assert [tuple(level.shape) for level in maps_] == [(8, 32, 8, 8), (8, 48, 4, 4), (8, 64, 4, 4)]
     assert maps_[0].dtype == torch.float32
-    assert one.batch(10, 8, {})[1] != captions != opened(seed=4).batch(9, 8, {})[1]
+    assert one.batch(10, 8, STAGE).captions != captions != opened(seed=4).batch(9, 8, STAGE).captions
 
 
 def test_maps_masks_and_captions_belong_to_one_draw(opened):
     pairs = opened()
     for seed in range(6):
-        levels, captions = pairs.batch(seed, 8, {})
-        ids = pairs.masks(seed, 8, {})
+        batch = pairs.batch(seed, 8, STAGE)
+        levels, captions, ids = batch.images, batch.captions, batch.mask_ids.ids
         assert ids.shape == (8, 4, 4) and ids.dtype == torch.int64
         for place, (view, row) in enumerate(pairs.draw(seed, 8)):
             assert captions[place].split()[1] == str(int(pairs.samples[row].key))
@@ -254,12 +260,12 @@ def test_maps_masks_and_captions_belong_to_one_draw(opened):
 def test_shares_are_kept_and_all_pictures_come(opened):
     pairs, seen = opened(), Counter()
     for seed in range(40):
-        captions = pairs.batch(seed, 8, {})[1]
+        captions = pairs.batch(seed, 8, STAGE).captions
         assert sum(caption.startswith("cats") for caption in captions) == 4
         assert len({caption.split()[1] for caption in captions}) == 8  # none twice
         seen.update(caption.split()[1] for caption in captions)
     assert len(seen) == COUNT
-    assert sum(text.startswith("cats") for text in pairs.batch(0, 16, {})[1]) == 4  # there are no more of them
+    assert sum(text.startswith("cats") for text in pairs.batch(0, 16, STAGE).captions) == 4  # there are no more of them
 
 
 def test_shares_of_nothing_are_one_sentence(opened):
@@ -269,7 +275,7 @@ def test_shares_of_nothing_are_one_sentence(opened):
 
 def test_held_out_words_never_occur(opened):
     pairs = opened()
-    texts = [*pairs.sample_captions(100), *(text for seed in range(9) for text in pairs.batch(seed, 8, {})[1])]
+    texts = [*pairs.sample_captions(100), *(text for seed in range(9) for text in pairs.batch(seed, 8, STAGE).captions)]
     assert len(pairs.sample_captions(100)) == 2 * COUNT and len(pairs.sample_captions(5)) == 5
     assert not any("pupp" in text for text in texts) and any("man" in text for text in texts)
 
@@ -289,13 +295,15 @@ def test_features_of_masks_are_kept_in_the_order_of_the_maps(opened, tiny_config
     backbone["output_stride"] = 16
     sizes = {"backbone": backbone, "mask_stride": 8, "mask_feature": "encoder"}
     model, pairs = SSegModel(SSegConfig(**tiny_config.to_dict() | sizes)).eval(), opened()
-    levels, captions = pairs.batch(2, 8, {})
+    maps_ = pairs.batch(2, 8, STAGE)
     pairs.keep_features(model, tmp_path / "features.npy")
-    features, texts = pairs.batch(2, 8, {})
+    kept_features = pairs.batch(2, 8, STAGE)
+    features = kept_features.images
     with torch.no_grad():
-        expected = model.mask_features(levels)
-    assert texts == captions and torch.allclose(features[..., :-2], expected, atol=1e-2)
-    assert features.shape == (8, 6, 144 + 2) and not (tmp_path / "features.part.npy").exists()
+        expected = model.mask_features(maps_.images)
+    assert kept_features.captions == maps_.captions and kept_features.mask_ids is None
+    assert torch.allclose(features[..., :-2], expected, atol=1e-2)
+    assert features.shape == (8, 6, 144 + 2) and not list(tmp_path.glob(".*"))
     model.config.num_queries = 7
     with pytest.raises(SSegError, match="features of other masks"):
         opened().keep_features(model, tmp_path / "features.npy")
@@ -319,7 +327,7 @@ def test_damaged_pictures_are_counted_once_and_left_out(opened, tars, capsys):
     assert not {"007", "020"} & {sample.key for sample in pairs.samples}
     again = opened()
     assert "left out" not in capsys.readouterr().err
-    assert again.samples == pairs.samples and again.batch(0, 8, {})[1] == pairs.batch(0, 8, {})[1]
+    assert again.samples == pairs.samples and again.batch(0, 8, STAGE).captions == pairs.batch(0, 8, STAGE).captions
 
 
 def test_a_picture_damaged_later_is_one_sentence(opened, tars):

@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,16 @@ from PIL import Image
 from sseg.errors import SSegError
 from tests.helpers.tars import write_tar
 from train.data.sources import Mixture, open_pairs
+from train.data.stickers.scenes import Difficulty
 from train.data.whole_masks import Settings
 from train.pseudo_masks import write
+from train.recipe import Stage, build
+from train.recipe.pretraining import Mixture as Mixed
+from train.recipe.pretraining import PseudoMasks
 
-DIFFICULTY = {"things": [1, 1], "side": [0.5, 0.9], "materials": [1, 1], "hidden": 0.2}
-STAGES = [{"size": 32, "k": 6, "steps": 2, "batch": 8, "difficulty": DIFFICULTY}]
+DIFFICULTY = Difficulty((1, 1), (0.5, 0.9), (1, 1), hidden=0.2)
+STAGES = [Stage(size=32, k=6, steps=2, batch=8, difficulty=DIFFICULTY)]
+PIXELS = PseudoMasks(features="pixels")
 pytestmark = pytest.mark.font
 
 
@@ -34,23 +40,22 @@ def photographs(tmp_path):
 
 def recipe(photographs, share=0.25, **more):
     tars = {"name": "tars", "root": photographs, "cache_size": 48, "share": share, **more}
-    return {"name": "mixture", "parts": [{"name": "stickers", "share": 1 - share}, tars]}
+    return build(Mixed, {"name": "mixture", "parts": [{"name": "stickers", "share": 1 - share}, tars]})
 
 
 def test_a_batch_holds_the_shares_of_the_parts_as_each_gives_them(photographs, emoji_font):
-    mixed = open_pairs(recipe(photographs), 3, "cpu", STAGES, {"features": "pixels"})
-    pixels, captions = mixed.batch(5, 8, STAGES[0])
-    scenes, photos = mixed.parts
-    assert torch.equal(pixels[:6], scenes.batch(5, 6, STAGES[0])[0])
-    assert torch.equal(pixels[6:], photos.batch(5, 2, STAGES[0])[0])
-    assert captions == scenes.batch(5, 6, STAGES[0])[1] + photos.batch(5, 2, STAGES[0])[1]
+    mixed = open_pairs(recipe(photographs), 3, "cpu", STAGES, PIXELS)
+    batch = mixed.batch(5, 8, STAGES[0])
+    scenes, photos = mixed.parts[0].batch(5, 6, STAGES[0]), mixed.parts[1].batch(5, 2, STAGES[0])
+    assert torch.equal(batch.images[:6], scenes.images) and torch.equal(batch.images[6:], photos.images)
+    assert batch.captions == scenes.captions + photos.captions and batch.mask_ids is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 64])
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [1, 2, 3], [0.9, 0.05, 0.05]])
 def test_counts_sum_to_the_batch_and_are_as_near_to_the_shares_as_whole_numbers_can(n, shares):
     class Part:
-        bare = False
+        needs_clusters = False
 
     counts = Mixture([Part() for _ in shares], shares).counts(n)
     assert sum(counts) == n
@@ -60,10 +65,12 @@ def test_counts_sum_to_the_batch_and_are_as_near_to_the_shares_as_whole_numbers_
 def test_photographs_bring_stored_masks_and_scenes_none(photographs, tmp_path, emoji_font):
     write(photographs, tmp_path / "masks", Settings("pixels", 4, 64))
     shapes = {"features": "pixels", "stored": str(tmp_path / "masks"), "k": 4, "resolution": 64}
-    mixed = open_pairs(recipe(photographs, pseudo_masks=shapes), 3, "cpu", STAGES, {"features": "pixels"})
-    ids = mixed.masks(5, 8, STAGES[0])
-    assert mixed.bare and (ids[:6] == -1).all()
-    assert torch.equal(ids[6:], mixed.parts[1].masks(5, 2, STAGES[0])) and ids[6:].min() >= 0 and ids[6:].max() < 4
+    mixed = open_pairs(recipe(photographs, pseudo_masks=shapes), 3, "cpu", STAGES, PIXELS)
+    known = mixed.batch(5, 8, STAGES[0]).mask_ids
+    assert mixed.needs_clusters and known.rows == [6, 7]
+    own = mixed.parts[1].batch(5, 2, STAGES[0]).mask_ids.ids
+    assert torch.equal(known.ids, own) and 0 <= known.ids.min() and known.ids.max() < 4
+    assert mixed.batch(5, 8, replace(STAGES[0], learns=["meaning"])).mask_ids is None  # not drawn where nobody asks
 
 
 def test_stored_masks_of_more_clusters_than_a_stage_has_are_refused(photographs, tmp_path, emoji_font):

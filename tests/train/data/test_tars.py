@@ -1,24 +1,22 @@
-"""Image-text tars: what is read of them, how pictures are cropped, and a run on them."""
+"""Image-text tars: what is read of them, and how pictures are cropped."""
 
 import io
 import json
 import tarfile
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image, ImageDraw
 
-import sseg
 from sseg.errors import SSegError
-from tests.conftest import ROOT
 from tests.helpers.tars import write_tar
-from train import pretrain
 from train.data.tars import TarPairs
+from train.recipe import Stage
 
-STAGE = {"size": 64}
+STAGE = Stage(steps=1, batch=5, size=64)
 
 
 def encoded(image, kind="png") -> bytes:
@@ -52,8 +50,9 @@ def test_each_epoch_holds_every_picture_once_with_a_caption_of_its_own(reds):
     orders, texts = [], set()
     for epoch in range(2):
         batches = [pairs.batch(epoch * 4 + i, 5, STAGE) for i in range(4)]
-        orders.append([red for pixels, _ in batches for red in reds_of(pixels)])
-        for pixels, captions in batches:
+        orders.append([red for batch in batches for red in reds_of(batch.images)])
+        for batch in batches:
+            pixels, captions = batch.images, batch.captions
             assert pixels.shape == (5, 3, 64, 64) and pixels.dtype == torch.uint8
             assert [int(caption.split()[1]) for caption in captions] == reds_of(pixels)
             texts |= {caption.split()[0] for caption in captions}
@@ -66,8 +65,8 @@ def test_a_batch_depends_on_the_seeds_alone(reds):
     one, other = TarPairs(reds, 3, "cpu", 32), TarPairs(reds, 3, "cpu", 32)
     other.batch(0, 7, STAGE)
     first, second = one.batch(9, 6, STAGE), other.batch(9, 6, STAGE)
-    assert torch.equal(first[0], second[0]) and first[1] == second[1]
-    assert TarPairs(reds, 4, "cpu", 32).batch(9, 6, STAGE)[1] != first[1]
+    assert torch.equal(first.images, second.images) and first.captions == second.captions
+    assert TarPairs(reds, 4, "cpu", 32).batch(9, 6, STAGE).captions != first.captions
 
 
 def test_a_relative_root_lies_under_sseg_data(reds, monkeypatch):
@@ -83,7 +82,7 @@ def test_things_keep_their_shape(tmp_path, size):
     ImageDraw.Draw(picture).ellipse((x - 30, y - 30, x + 30, y + 30), fill="white")
     write_tar(tmp_path / "disc.tar", {"disc.png": encoded(picture), "disc.txt": b"a disc"})
     pairs = TarPairs(tmp_path, 0, "cpu", 128)
-    pixels, _ = pairs.batch(0, 200, {"size": 96})
+    pixels = pairs.batch(0, 200, replace(STAGE, size=96)).images
     white = pixels[:, 0] > 127
     inside = ~(white[:, 0].any(1) | white[:, -1].any(1) | white[:, :, 0].any(1) | white[:, :, -1].any(1))
     whole = white[inside & white.any((1, 2))]
@@ -100,7 +99,7 @@ def test_crops_are_flipped_and_shrinking_does_not_alias(tmp_path):
     ramp[..., 0] = np.arange(128)
     ramp[::2, ::2, 1] = ramp[1::2, 1::2, 1] = 255  # the finest chequers
     write_tar(tmp_path / "ramp.tar", {"ramp.png": encoded(Image.fromarray(ramp)), "ramp.txt": b"a ramp"})
-    pixels, _ = TarPairs(tmp_path, 0, "cpu", 128).batch(0, 64, {"size": 32})
+    pixels = TarPairs(tmp_path, 0, "cpu", 128).batch(0, 64, replace(STAGE, size=32)).images
     rising = (pixels[:, 0, 16, -1].int() > pixels[:, 0, 16, 0].int()).float().mean()
     assert 0.25 < rising < 0.75
     assert pixels[:, 1].float().std() < 12  # the chequers themselves have 127.5
@@ -155,33 +154,3 @@ def test_the_vocabulary_is_words_that_mean_something(reds):
     words = Counter({"dog": 40, "the": 90, "is": 50, "rare": 4, "grass": 5, "2": 30, "with": 20, "another": 9})
     expected = [{"text": "dog", "count": 40, "kind": "word"}, {"text": "grass", "count": 5, "kind": "word"}]
     assert TarPairs(reds, 0, "cpu", 16).vocabulary(words) == expected
-
-
-def test_a_run_on_tars_resumes_exactly_and_loads(reds, tmp_path):
-    recipe = yaml.safe_load((ROOT / "train/recipes/pairs.yaml").read_text())
-    recipe["data"] = {"name": "tars", "root": str(reds), "cache_size": 48}
-    recipe["model"]["backbone"] |= {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
-    recipe["model"] |= {"fpn_dim": 32, "hidden_dim": 32, "num_queries": 6, "embed_dim": 32, "projector_dim": 32}
-    recipe["model"] |= {"text_width": 32, "text_layers": 1}
-    recipe["loss"] |= {"rivals": 8}  # known phrases compete, too
-    recipe |= {"tokenizer": {"vocab_size": 300, "max_length": 8}, "out": str(tmp_path / "run"), "device": "cpu"}
-    recipe |= {"stages": [{"steps": 4, "size": 32, "batch": 8, "k": 4}], "precision": "fp32", "log_every": 2}
-    path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    assert pretrain.main([str(path)]) == 0
-    run = pretrain.Run(recipe | {"out": str(tmp_path / "broken")}, resume=False)
-    run.model.train()
-    run.train_step()
-    run.save()
-    assert pretrain.main([str(path), f"out={tmp_path / 'broken'}", "--resume"]) == 0
-    whole, parts = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "broken"))
-    assert whole == parts
-    assert sseg.load(str(tmp_path / "run")).known("red")
-
-    found = []
-    for phrases in ([], ["number", "red"], ["number", "red", "blue sky"]):
-        run = pretrain.Run(recipe | {"out": str(tmp_path / "other")}, resume=False)
-        assert run.phrases == ["number", "red"]
-        run.phrases = phrases
-        found.append(float(run.train_step()["phrases"]))
-    assert found[0] == pytest.approx(found[1], rel=1e-5) and found[2] > found[0] + 1e-3  # what was drawn is no rival

@@ -18,7 +18,8 @@ from pycocotools import mask as coco_mask
 
 from sseg.errors import SSegError
 from train.evaluation.datasets.photographs import PhotographBenchmark, check_count, folder_of, year_of
-from train.evaluation.prepare import convert, write_safely
+from train.evaluation.prepare import convert
+from train.files import write_whole
 
 CLASSES = (
     "background aeroplane bag bed bedclothes bench bicycle bird boat book bottle building bus cabinet car cat ceiling "
@@ -42,7 +43,7 @@ def open_context(name: str = "context", root=None, limit=None, split="val", part
     listing = folder / "ImageSets" / "SegmentationContext" / f"{split}.txt"
     if not listing.is_file():
         raise SSegError(f"{listing} is missing: convert the annotations first, with --benchmark {name} --prepare.")
-    names = listing.read_text().split()
+    names = listing.read_text(encoding="utf-8").split()
     check_count(name, len(names), COUNTS[split], partial, SOURCE)
     pairs = [(folder / "JPEGImages" / f"{n}.jpg", folder / "SegmentationClassContext" / f"{n}.png") for n in names]
     classes, ignored = (CLASSES[1:], [0, 255]) if name == "context59" else (CLASSES, [255])
@@ -67,7 +68,7 @@ def prepare_context(name: str = "context", root=None, partial=False) -> int:
     for phase, images in phases.items():  # last, so that a list stands for finished masks
         names = sorted(Path(one["file_name"]).stem for one in images)
         listing = folder / "ImageSets" / "SegmentationContext" / f"{phase}.txt"
-        write_safely(listing, "".join(f"{one}\n" for one in names).encode())
+        write_whole(listing, "".join(f"{one}\n" for one in names))
     return count
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from sseg.errors import SSegError
 from sseg.paths import visible
 from train.evaluation.datasets.photographs import PhotographBenchmark, check_count, folder_of
-from train.evaluation.prepare import by_image, convert, id_png, paint, read_instances, write_safely
+from train.evaluation.prepare import by_image, convert, id_png, paint, read_instances
+from train.files import write_whole
 
 SOURCE = "lvisdataset.org (lvis_v1_val.json) and cocodataset.org (train2017.zip, val2017.zip)"
 COUNTS = {"val": (19809,), "train": (100170,)}
@@ -54,7 +55,7 @@ def prepare_lvis(name: str = "lvis", root=None, partial=False, split="val") -> i
     count = convert(jobs, lambda one: id_png(
         paint(one["height"], one["width"], annotations.get(one["id"], []), class_of)))
     names = ["background", *(plain_name(one["name"]) for one in categories)]
-    write_safely(_prepared(folder, split) / "classes.json", json.dumps(names).encode())
+    write_whole(_prepared(folder, split) / "classes.json", json.dumps(names).encode())
     return count
 
 

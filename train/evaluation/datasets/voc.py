@@ -27,7 +27,7 @@ def open_voc(name: str = "voc-mini", root=None, limit=None, split="val", partial
     listing = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
     if not listing.is_file():
         raise SSegError(f"{listing} is missing: --root must hold VOC2012 in its official layout.")
-    names = listing.read_text().split()
+    names = listing.read_text(encoding="utf-8").split()
     pairs = [(folder / "JPEGImages" / f"{n}.jpg", folder / "SegmentationClass" / f"{n}.png") for n in names]
     if name == "voc-mini":
         groups = {"main": [CLASSES.index(one) for one in MAIN]}

@@ -103,7 +103,7 @@ def test_lvis_masks_hold_16_bits_and_preparing_goes_on_where_it_was(tmp_path, mo
     assert np.asarray(Image.open(first)).max() == 1203
     second.unlink()
     written = []
-    monkeypatch.setattr(prepare, "write_safely", lambda path, data: (written.append(path), path.write_bytes(data)))
+    monkeypatch.setattr(prepare, "write_whole", lambda path, data: (written.append(path), path.write_bytes(data)))
     assert prepare_benchmark("lvis", tmp_path, partial=True) == 2 and written == [second]
 
 
