@@ -139,7 +139,7 @@ class Segmentation:
 
     @property
     def _colors(self) -> np.ndarray:
-        return images.colors(len(self.phrases))  # (P, 3)
+        return images.colors_of(self.phrases)  # (P, 3)
 
     def _same(self, image) -> np.ndarray:
         """The pixels (H, W, 3) of the image that was segmented."""

@@ -59,7 +59,8 @@ def coco_json(phrases: list[str], entries: list[dict], about: str = "Labelled by
         >>> entry = coco_entry("dog.jpg", answer.labels, answer.confidence)  # doctest: +SKIP
         >>> json.dump(coco_json(answer.phrases, [entry]), file)  # doctest: +SKIP
     """
-    listed, annotations = [], []
+    listed: list[dict] = []
+    annotations: list[dict] = []
     for number, entry in enumerate(entries, 1):
         listed.append({"id": number, **{key: entry[key] for key in ("file_name", "width", "height")}})
         for one in entry["annotations"]:

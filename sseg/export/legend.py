@@ -63,7 +63,8 @@ def overlay_with_legend(
 
 def _write_names(draw, labels, texts, colors, areas, size) -> set[int]:
     """Write a name, or else its number, on each region that has room; the phrases whose number was written."""
-    taken, numbered = [], set()
+    taken: list[tuple] = []
+    numbered: set[int] = set()
     for label in sorted(range(len(texts)), key=lambda i: -areas[i]):
         if areas[label] < LEAST:
             break

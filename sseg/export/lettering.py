@@ -30,7 +30,7 @@ def drawable(text: str) -> bool:
     if not all(ord(character) in _characters() for character in text):
         return False
     turned = any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text)
-    return not turned or features.check("raqm") and features.check("fribidi")
+    return not turned or bool(features.check("raqm") and features.check("fribidi"))
 
 
 def names(phrases: list[str]) -> list[str | None]:

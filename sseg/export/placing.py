@@ -25,7 +25,7 @@ def spots(labels: np.ndarray, label: int, least: float) -> Iterator[tuple[float,
     box = bounding_box(mask)
     if box is None:
         return
-    numbered, count = ndimage.label(mask[box])
+    numbered, _count = ndimage.label(mask[box])
     sizes = np.bincount(numbered.ravel())[1:]
     if sizes.max() < least * coarse.size:
         return

@@ -4,6 +4,7 @@ Readers of the format fill polygons so that the pixels of the outline belong to 
 therefore the outermost pixels of a region, and what is filled is the mask, pixel by pixel.
 """
 
+import itertools
 import json
 
 import numpy as np
@@ -64,8 +65,8 @@ def polygons(mask: np.ndarray) -> list[np.ndarray]:
     found = []
     for points, offsets in zip(*generator.filled(0.999, 2), strict=True):
         points = np.rint(points).astype(np.int64)
-        rings = [points[start : end - 1] for start, end in zip(offsets, offsets[1:], strict=False)]  # closed: less one
-        found.append(_straightened(_joined(rings, mask)) + (box[1].start - 1, box[0].start - 1))
+        rings = [points[start : end - 1] for start, end in itertools.pairwise(offsets)]  # closed: less one
+        found.append((*_straightened(_joined(rings, mask)), box[1].start - 1, box[0].start - 1))
     return found
 
 

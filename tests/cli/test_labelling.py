@@ -168,7 +168,7 @@ def test_images_of_one_name_are_kept_apart(label, folder, scene, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, word",
+    ("change", "word"),
     [
         ({"phrases": "dog, cat"}, "phrases"),
         ({"more": ("--sliding",)}, "sliding"),

@@ -119,7 +119,7 @@ def test_two_processes_write_one_run(recipe, tmp_path):
     assert [record["samples"] for record in lines[1:]] == [16, 8 * STEPS]  # 8 a step, 4 in each process
 
 
-@pytest.mark.parametrize("name, batch, sentence", [
+@pytest.mark.parametrize(("name", "batch", "sentence"), [
     ("pretrain", "stages.0.batch=7", "stages.0.batch 7 cannot be shared by 2 process"),
     ("pretrain", "stages.1.batch=1", "stages.1.batch 1 cannot be shared by 2 process"),
     ("distill", "stages.0.batch=6", "stages.0.batch 6 cannot be shared by 2 process.* in groups of 2"),

@@ -63,7 +63,7 @@ def test_numbers_may_be_written_as_people_write_them(tmp_path):
     assert changed.stages[1].batch == 8 and changed.loss.tags == 0.1
 
 
-@pytest.mark.parametrize("change, sentence", [
+@pytest.mark.parametrize(("change", "sentence"), [
     ("optimizer.rate=1", "optimizer.rate is no key of its kind"),
     ("loss.rivalz=5", "loss.rivalz is no key"),
     ("model.fpn_dimm=32", "model.fpn_dimm is no key of its kind: did you mean model.fpn_dim?"),
@@ -103,7 +103,7 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(change, sentence, recipes
     assert sentence in said and said.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("text, sentence", [
+@pytest.mark.parametrize(("text", "sentence"), [
     ("", "holds no recipe"), ("- 1\n", "holds no recipe"), ("just text", "holds no recipe"),
     ("seed: 0\n\tout: x\n", "is not YAML in line 2: indent with spaces"), ("seed: [", "is not YAML"),
     ("seed: 0\n", "is missing"), ("seed: \udcff", "is not YAML"),
@@ -121,7 +121,7 @@ def test_a_recipe_of_another_command_is_sent_there(capsys):
     assert "is a recipe of train.self_train: give it to that command" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name, change, key", [
+@pytest.mark.parametrize(("name", "change", "key"), [
     ("pretrain", "model.hidden_dim=64", "model.hidden_dim is 64, but the run"),
     ("pretrain", "tokenizer.max_length=9", "tokenizer.max_length is 9"),
     ("self_train", "model.head_width=16", "model.head_width is 16"),

@@ -1,5 +1,6 @@
 // The Pseudo-masks tab's part of the viewer: features as colours, similarity to one patch, downloads, code.
 const REST_NOTE = '';
+const OVERLAY_OF_CANVAS = true;
 const colours = $('.cl-colours canvas'), similar = $('.cl-similar canvas');
 const UNLIKE_ALIKE = [[49, 54, 149], [116, 173, 209], [224, 243, 248], [254, 224, 144], [244, 109, 67], [165, 0, 38]];
 let compared = null;                 // the patch that all others are compared with, of which features

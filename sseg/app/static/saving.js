@@ -1,4 +1,4 @@
-// Downloads, and the same answer as code. The tab's script defines: fileQuestion, codes.
+// Downloads, and the same answer as code. The tab's script defines: fileQuestion, codes, OVERLAY_OF_CANVAS.
 function hand(blob, name) {
   const a = make('a');
   a.href = URL.createObjectURL(blob);
@@ -7,10 +7,19 @@ function hand(blob, name) {
   setTimeout(() => URL.revokeObjectURL(a.href), 10000);
 }
 
+function handCanvas(name) {                        // what is on the screen, without the cross-hair
+  const here = cross;
+  cross = null;
+  draw();
+  canvas.toBlob(blob => hand(blob, name));
+  cross = here;
+  draw();
+}
+
 panel.querySelectorAll('[data-file]').forEach(button => { button.onclick = async () => {
   if (!named) return say('There is nothing to save yet: choose a picture first.');
   const stem = named.value.name.replace(/\.[^.]*$/, '') || 'picture', kind = button.dataset.file;
-  if (kind === 'overlay') return canvas.toBlob(blob => hand(blob, stem + '-overlay.png'));
+  if (kind === 'overlay' && OVERLAY_OF_CANVAS) return handCanvas(stem + '-overlay.png');
   const answer = await ask('file', fileQuestion(kind));
   if (!answer) return;
   const data = Uint8Array.from(atob(answer.data), c => c.charCodeAt(0));

@@ -209,7 +209,13 @@ function renderPixel(pixel) {
 }
 
 // ---- downloads and code -------------------------------------------------------------------------------------
-const fileQuestion = kind => ({kind, background: background.value / 100});
+const OVERLAY_OF_CANVAS = false;
+
+function fileQuestion(kind) {
+  const first = [...legend.children].find(row => !row.hidden), chosen = [...isolated][0];
+  const id = shown.unnamed ? 1 : chosen || Number(first ? first.dataset.id : 1);
+  return {kind, background: background.value / 100, opacity: opacity.value / 100, id};
+}
 
 function codes(v) {
   const url = location.origin + location.pathname, text = JSON.stringify, bg = decimals(background.value / 100);

@@ -69,7 +69,7 @@ def test_photographs_bring_stored_masks_and_scenes_none(photographs, tmp_path, e
     known = mixed.batch(5, 8, STAGES[0]).mask_ids
     assert mixed.needs_clusters and known.rows == [6, 7]
     own = mixed.parts[1].batch(5, 2, STAGES[0]).mask_ids.ids
-    assert torch.equal(known.ids, own) and 0 <= known.ids.min() and known.ids.max() < 4
+    assert torch.equal(known.ids, own) and known.ids.min() >= 0 and known.ids.max() < 4
     assert mixed.batch(5, 8, replace(STAGES[0], learns=["meaning"])).mask_ids is None  # not drawn where nobody asks
 
 
