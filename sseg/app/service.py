@@ -11,7 +11,6 @@ import base64
 import hashlib
 import io
 import itertools
-import json
 import os
 import threading
 import time
@@ -27,7 +26,6 @@ import sseg
 from sseg import checkpoint, images
 from sseg.app.components.viewer import pack_ids
 from sseg.errors import SSegError
-from sseg.export.archive import file_stem
 from sseg.phrases import key, parse, synonyms_of
 
 VIEW_PIXELS = 2_000_000  # bigger pictures are scaled down to this: the page repaints every pixel while a slider moves
@@ -328,25 +326,3 @@ class Service:
             for i, best in enumerate(words)
         ]
         return {"mask": data_url(pack_ids(ids + 1, confidence)), "segments": segments}
-
-    def file(self, key, words, kind, background, opacity=0.6, id=0) -> dict:
-        """A download at a threshold, as base64: the ids, the overlay with its legend, what phrase number `id` covers,
-        the report, a COCO data set, or all of these."""
-        held = self.find(key)
-        result, stem = self.answer_at(held, words, background), Path(held.name).stem
-        if kind == "json":
-            data, mime, ending = json.dumps(self.report(held, words, background)).encode(), "application/json", ".json"
-        elif kind == "coco":
-            found = result.coco(held.name, held.full_size)
-            data, mime, ending = json.dumps(found).encode(), "application/json", "-coco.json"
-        elif kind == "zip":
-            data, mime, ending = result.zip(held.rgb, stem, held.full_size, opacity), "application/zip", ".zip"
-        elif kind == "cutout":
-            data, mime = result.cut_out(held.rgb, int(id) - 1), "image/png"
-            ending = f"-{file_stem(result.phrases[int(id) - 1])}.png"
-        elif kind == "overlay":
-            painted = Image.fromarray(result.overlay_with_legend(held.rgb, opacity))
-            data, mime, ending = images.png(painted), "image/png", "-overlay.png"
-        else:
-            data, mime, ending = result.id_png(held.full_size), "image/png", "-ids.png"
-        return {"data": base64.b64encode(data).decode(), "type": mime, "ending": ending}

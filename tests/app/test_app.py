@@ -23,6 +23,7 @@ from sseg.app import failures, main, weights
 from sseg.app.build import build
 from sseg.app.components import cards, examples
 from sseg.app.components.viewer import STATIC, pack_ids
+from sseg.app.downloads import download
 from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
 from sseg.app.tabs import segment
 from sseg.arguments import BACKGROUND
@@ -291,7 +292,7 @@ def test_a_closed_run_stops_before_its_next_stage(loaded, path, monkeypatch):
 def test_downloads_follow_the_threshold(loaded, path):
     service = Service(loaded[0])
     held = service.hold(str(path))
-    answers = [service.file(held.key, "dog, grass", "ids", level) for level in (0.0, 1.0)]
+    answers = [download(service, held.key, "dog, grass", "ids", level) for level in (0.0, 1.0)]
     low, high = (np.asarray(Image.open(io.BytesIO(base64.b64decode(one["data"])))) for one in answers)
     assert (low > 0).all() and (high == 0).all()
 

@@ -8,11 +8,12 @@ from sseg import checkpoint
 from sseg.app import failures
 from sseg.app.components import examples, image_input
 from sseg.app.components.viewer import SegmentViewer
-from sseg.app.guards.uploads import Page, own_file
-from sseg.app.running import ASK, SEGMENT, Gestures, watched
+from sseg.app.downloads import download
+from sseg.app.guards.uploads import Page
+from sseg.app.running import ASK, SEGMENT, Gestures
 from sseg.app.service import Service
 from sseg.app.tabs import keeping
-from sseg.phrases import replace
+from sseg.app.tabs.segment_gestures import SegmentGestures
 
 WELCOME = "An example, segmented by the words beside it. Type other words, or bring your own image."
 PRESETS = {
@@ -45,94 +46,34 @@ def add(service: Service, loadable: str, page: Page) -> tuple[gr.Image, gr.Radio
     example_words = gr.State(first.words if first else "")
     image, words, weights, viewer = seen.image, seen.words, seen.weights, seen.viewer
 
-    gestures = Gestures()
+    last_gesture, gestures = Gestures(), SegmentGestures(service, shown)
     outputs = [viewer, found, last]
-    run, propose = _runner(service), _proposer(service)
     question = [image, words, background, weights, last]
-    runs = [gr.on([seen.go.click, words.submit], run, question, outputs, api_name="segment", **SEGMENT)]
+    runs = [gr.on([seen.go.click, words.submit], gestures.run, question, outputs, api_name="segment", **SEGMENT)]
 
     def on_gesture(event, work, inputs, outputs):
-        """One event for all that a gesture brings; a later gesture ends it whole. An image that it has given it gives
-        again in each step: a page that is told to leave a file as it is makes the file it has unreadable."""
-        runs.append(event(gestures.only_last(work), inputs, outputs, trigger_mode="multiple", **PRIVATE))
-
-    def bring(path, background):
-        """An image of the person's own: words and weights of the image before do not suit it."""
-        yield path, "", gr.update(visible=False), service.live, *[gr.skip()] * 4
-        for proposal in propose(path, service.live, ""):
-            typed, *answer = proposal
-            yield path, typed, gr.skip(), gr.skip(), typed, *answer
-
-    def choose(background, last, event: gr.EventData):
-        one = shown[failures.told(event, "index", len(shown))]
-        path, suiting = own_file(one.path), examples.weights_for(one, service)
-        yield path, one.words, gr.update(visible=True), suiting, "", *[gr.skip()] * 3, one.words
-        for answer in run(path, one.words, background, suiting, last):
-            yield path, *[gr.skip()] * 4, *answer, gr.skip()
-
-    def other_weights(path, phrases, background, weights, last, proposed):
-        if path is None:
-            yield gr.skip(), gr.skip(), gr.update(value=None, stage="", error=""), None, ""
-        elif phrases.strip() and phrases != proposed:
-            for answer in run(path, phrases, background, weights, last):
-                yield gr.skip(), gr.skip(), *answer
-        else:
-            for typed, *answer in propose(path, weights, last):
-                yield typed, typed, *answer
-
-    def what_is_here(path, weights, last):
-        for typed, *answer in propose(path, weights, last):
-            yield typed, typed, *answer
-
-    def given(phrases, path, background, weights, last):
-        yield phrases, *[gr.skip()] * 3
-        for answer in run(path, phrases, background, weights, last):
-            yield gr.skip(), *answer
-
-    def reword(phrases, path, background, weights, last, event: gr.EventData):
-        new = replace(phrases, failures.told(event, "old"), failures.told(event, "new"))
-        yield from given(new, path, background, weights, last)
-
-    def add_word(phrases, path, background, weights, last, event: gr.EventData):
-        new = f"{phrases.rstrip(' ,;')}, {failures.told(event, 'new')}".lstrip(" ,")
-        yield from given(new, path, background, weights, last)
-
-    def come_back(kept, request: gr.Request):
-        here = keeping.wanted(kept, request, service)
-        if here is None:
-            return (yield [gr.skip()] * 8)
-        path, phrases, weights, background = here
-        yield path, phrases, gr.update(visible=False), weights, *[gr.skip()] * 4
-        if phrases.strip():
-            for answer in run(path, phrases, background, weights):
-                yield path, *[gr.skip()] * 4, *answer
+        """One event for all that a gesture brings; a later gesture ends it whole."""
+        runs.append(event(last_gesture.only_last(work), inputs, outputs, trigger_mode="multiple", **PRIVATE))
 
     arrived = [image, words, seen.again, weights, proposed, *outputs]
     kept = keeping.state()
-    on_gesture(page.load, come_back, kept, arrived)
-    on_gesture(seen.button.upload, bring, [seen.button, background], arrived)
-    on_gesture(seen.examples.choose, choose, [background, last], [*arrived, example_words])
-    on_gesture(weights.input, other_weights, [*question, proposed], [words, proposed, *outputs])
-    on_gesture(seen.here.click, what_is_here, [image, weights, last], [words, proposed, *outputs])
+    on_gesture(page.load, gestures.come_back, kept, arrived)
+    on_gesture(seen.button.upload, gestures.bring, [seen.button, background], arrived)
+    on_gesture(seen.examples.choose, gestures.choose, [background, last], [*arrived, example_words])
+    on_gesture(weights.input, gestures.other_weights, [*question, proposed], [words, proposed, *outputs])
+    on_gesture(seen.here.click, gestures.what_is_here, [image, weights, last], [words, proposed, *outputs])
     asked = [image, background, weights, last]
-    on_gesture(seen.again.click, given, [example_words, *asked], [words, *outputs])
+    on_gesture(seen.again.click, gestures.given, [example_words, *asked], [words, *outputs])
     for name, button in seen.presets.items():
-        on_gesture(button.click, _with(given, PRESETS[name]), asked, [words, *outputs])
-    on_gesture(viewer.reword, reword, [words, *asked], [words, *outputs])
-    on_gesture(viewer.also, add_word, [words, *asked], [words, *outputs])
+        on_gesture(button.click, gestures.preset(PRESETS[name]), asked, [words, *outputs])
+    on_gesture(viewer.reword, gestures.reword, [words, *asked], [words, *outputs])
+    on_gesture(viewer.also, gestures.add_word, [words, *asked], [words, *outputs])
     for event in runs:
         event.then(keeping.keep, [image, words, weights], kept, queue=False, show_progress="hidden",
                    api_visibility="private")  # fmt: skip
     viewer.halt(lambda: gr.update(stage=""), None, viewer, cancels=runs, queue=False, api_visibility="private")
     _add_api(service, image, weights, words, background, viewer, found, last)
     return image, weights
-
-
-def _with(given, phrases):
-    def work(path, background, weights, last):
-        yield from given(phrases, path, background, weights, last)
-
-    return work
 
 
 def _layout(service, shown, value, suits, loadable) -> SimpleNamespace:
@@ -149,7 +90,7 @@ def _layout(service, shown, value, suits, loadable) -> SimpleNamespace:
         return service.ask_now(service.heat, **question)
 
     def file(**question):
-        return service.ask_now(service.file, **question)
+        return service.ask_now(download, service, **question)
 
     with gr.Row(elem_classes="sseg-columns"):
         with gr.Column(scale=7, elem_classes="sseg-left"):
@@ -226,36 +167,3 @@ def _add_api(service, image, weights, words, background, viewer, found, last):
     hidden.click(ask, [key, words, background, last], [viewer, found, last], api_name="ask", **ASK)
     hidden = gr.Button(visible=False)
     hidden.click(explain_pixel, [key, words, x, y, last], best, api_name="explain_pixel", **ASK)
-
-
-def _proposer(service):
-    """The generator behind an image of one's own: it is asked for what the weights find in it by themselves."""
-
-    def propose(image, weights, last):
-        """Yields (words, what the viewer shows, report, key)."""
-
-        def body(this):
-            lane = service.lane(image, weights)
-            words, view, report = yield from this.job(lane, service.propose, image, weights, last)
-            yield words, view, report, view["key"]
-
-        yield from watched(body, outputs=4, viewer=1)
-
-    return propose
-
-
-def _runner(service):
-    """The generator behind the Segment button: stages while it runs; stops at the next stage when it is closed."""
-
-    def run(picture, phrases, background=None, weights=None, last=""):
-        """Segment a picture file by free phrases: what the viewer shows, and JSON with areas and COCO RLE."""
-
-        def body(this):
-            asked = picture, phrases, background, weights, last
-            lane = service.lane(picture, weights)
-            view, report = yield from this.job(lane, service.segment, *asked)
-            yield view, report, view["key"]  # plain, for API clients; the viewer ends its stage when a value arrives
-
-        yield from watched(body, outputs=3)
-
-    return run
