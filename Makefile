@@ -55,8 +55,8 @@ soak: $(VENV)/.dev  ## ten minutes of 32 clients at one page; wants a quiet mach
 # torch comes first, and torchvision without its dependencies: pip then keeps a torch that was built for this machine
 # instead of fetching the one that a torchvision wheel was built with.
 $(VENV)/.app: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-		|| { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV): a few minutes the first time"

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
@@ -48,10 +49,9 @@ def requirements(name):
 
 
 def project_dependencies():
-    """The dependency strings of pyproject.toml (read by hand: tomllib is not in Python 3.10)."""
-    text = (ROOT / "pyproject.toml").read_text()
-    block = re.search(r"^dependencies = \[\n(.*?)^\]", text, re.S | re.M).group(1)
-    return [Requirement(entry) for entry in re.findall(r'"(.+?)"', block)]
+    """What pyproject.toml asks for to use the library and the page."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return list(map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["app"]]))
 
 
 def test_public_names():
@@ -102,6 +102,18 @@ def test_loading_weights_needs_no_app_and_no_training_code(run_python, tiny_weig
         "print([m for m in ('gradio', 'train') if m in sys.modules])"
     )
     assert out.strip() == "[]"
+
+
+def test_without_gradio_the_page_says_what_to_install(run_python):
+    out = run_python(
+        "import importlib.util, sys\n"
+        "there = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'gradio' else there(name, *rest)\n"
+        "sys.stderr = sys.stdout\n"
+        "from sseg.__main__ import main\n"
+        "print(main(['app']))"
+    )
+    assert out.splitlines() == ['The page needs gradio, which is not installed: pip install "sseg[app]".', "2"]
 
 
 def test_wheel_holds_every_file_of_the_checkout(wheel):

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+from importlib.util import find_spec
 
 from sseg.app import starting
 from sseg.errors import SSegError
@@ -36,6 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def serve(arguments) -> int:
     """Load weights, serve the page until Ctrl-C; SSegError if it cannot start."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    if not find_spec("gradio"):
+        raise SSegError('The page needs gradio, which is not installed: pip install "sseg[app]".')
     starting.keep_files_apart()
     from sseg import checkpoint  # late: `--help` and a wrong option answer at once, and gradio looks where files go
     from sseg.app import weights
