@@ -66,7 +66,8 @@ def polygons(mask: np.ndarray) -> list[np.ndarray]:
     for points, offsets in zip(*generator.filled(0.999, 2), strict=True):
         points = np.rint(points).astype(np.int64)
         rings = [points[start : end - 1] for start, end in itertools.pairwise(offsets)]  # closed: less one
-        found.append((*_straightened(_joined(rings, mask)), box[1].start - 1, box[0].start - 1))
+        corner = np.array([box[1].start - 1, box[0].start - 1])
+        found.append(_straightened(_joined(rings, mask)) + corner)
     return found
 
 

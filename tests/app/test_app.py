@@ -2,11 +2,13 @@
 
 import base64
 import io
+import json
 import logging
 import re
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import gradio as gr
@@ -18,14 +20,14 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 import sseg
-from sseg import checkpoint, images
+from sseg import SSegError, checkpoint, images
 from sseg.app import failures, main, weights
 from sseg.app.build import build
 from sseg.app.components import cards, examples
 from sseg.app.components.viewer import STATIC, pack_ids
 from sseg.app.downloads import download
 from sseg.app.service import NEAR, VIEW_PIXELS, Recent, Service
-from sseg.app.tabs import segment
+from sseg.app.tabs.segment_gestures import SegmentGestures
 from sseg.arguments import BACKGROUND
 from sseg.open_vocabulary import OpenVocabularySegmenter
 from sseg.paths import ASSETS
@@ -260,7 +262,7 @@ def test_without_a_threshold_the_weights_own_holds(client, path, loaded, monkeyp
 def test_a_picture_without_words_is_read_and_waits_for_them(loaded, path):
     service = Service(loaded[0])
     view = service.look(str(path))
-    assert view["segments"] == [] and view["words"] == "" and "Type what should be found" in view["note"]
+    assert view["segments"] == [] and view["words"] == "" and "Type what you see" in view["note"]
     assert not np.asarray(view["mask"])[..., :2].any() and view["background"] == BACKGROUND
     assert "words only" in service.ask(view["key"], "dog, grass")[0]["note"]
 
@@ -280,7 +282,7 @@ def test_a_closed_run_stops_before_its_next_stage(loaded, path, monkeypatch):
     monkeypatch.setattr(loaded[0], "encode", lambda *args: pytest.fail("the model ran for nobody"))
     gate = threading.Event()
     service.submit(gate.wait)  # the model is busy with another run
-    run = segment._runner(service)(str(path), "dog", 0.3)
+    run = SegmentGestures(service, []).run(str(path), "dog", 0.3)
     next(run)
     assert "Waiting" in str(next(run))
     run.close()  # what Stop and a closed page do
@@ -399,3 +401,31 @@ def test_the_page_begins_with_the_background_of_the_library():
     html = (STATIC / "viewer.html").read_text(encoding="utf-8")
     slider = re.search(r'class="sv-background"[^>]* value="(\d+)".*?<output>([\d.]+)<', html)
     assert int(slider[1]) == round(100 * BACKGROUND) and float(slider[2]) == BACKGROUND
+
+
+@pytest.mark.parametrize(("kind", "mime"), [("overlay", "image/png"), ("cutout", "image/png"), ("ids", "image/png"),
+                                        ("coco", "application/json"), ("json", "application/json"),
+                                        ("zip", "application/zip")])  # fmt: skip
+def test_every_download_opens(loaded, path, kind, mime):
+    service = Service(loaded[0])
+    held = service.hold(str(path))
+    answer = download(service, held.key, "dog, grass", kind, 0.0, 0.6, 1)
+    data = base64.b64decode(answer["data"])
+    assert answer["type"] == mime
+    if mime == "image/png":
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+        assert picture.mode == {"overlay": "RGB", "cutout": "RGBA", "ids": "P"}[kind]
+    elif mime == "application/json":
+        assert json.loads(data)
+    else:
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+        assert {Path(name).suffix for name in names} >= {".png", ".json"}
+
+
+def test_a_download_that_there_is_not_is_one_sentence(loaded, path):
+    service = Service(loaded[0])
+    held = service.hold(str(path))
+    for kind, number in (("exe", 1), ("cutout", 9)):
+        with pytest.raises(SSegError):
+            download(service, held.key, "dog, grass", kind, 0.0, 0.6, number)

@@ -126,8 +126,8 @@ def test_several_divisions_are_averaged(teacher):
     seg = sseg.load(str(teacher), device="cpu")
     maps = [torch.randn(1, c, s, s, generator=torch.Generator().manual_seed(c)) for c, s in ((32, 8), (48, 4), (64, 4))]
     with torch.inference_mode():
-        both = labels.probabilities(seg, labels.encode_maps(seg, maps, [4, 2]), CATEGORIES)
-        each = [labels.probabilities(seg, labels.encode_maps(seg, maps, [k]), CATEGORIES) for k in (4, 2)]
+        both = labels.probabilities(seg, seg.encode_maps(maps, [4, 2]), CATEGORIES)
+        each = [labels.probabilities(seg, seg.encode_maps(maps, [k]), CATEGORIES) for k in (4, 2)]
         whole = seg.model.from_maps(maps)
         logits = whole.mask_embeddings[0] @ seg.embed(CATEGORIES).T * seg.model.use_scale
         expected = logits.softmax(1)[whole.mask_logits[0].argmax(0)].permute(2, 0, 1)

@@ -22,6 +22,7 @@ from sseg.app.components import examples
 from sseg.errors import SSegError
 
 REFUSED = "This file was not given to this page, or it has been cleared away since: choose it again."
+LEFT_AS_IT_IS = {"__type__": "update"}  # what a page holds for a moment whose event was told to leave a file alone
 _META = {"_type": "gradio.FileData"}
 
 
@@ -106,7 +107,7 @@ def _checked(block, value):
     """The value of an input, with the files in it checked. gr.Error, which the page shows, for one that is refused."""
     try:
         if isinstance(block, (gr.Image, gr.File)):
-            return None if value is None else _file(value)
+            return None if value in (None, LEFT_AS_IT_IS) else _file(value)
         return traverse(value, _file, _looks_like_a_file)
     except SSegError as error:
         raise gr.Error(str(error), print_exception=False) from None
