@@ -14,7 +14,7 @@ EMOJI_FONT := /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 export GRADIO_ANALYTICS_ENABLED = False
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: app help test test-fast coverage lint docs smoke fuzz soak system
+.PHONY: app help test test-all test-fast coverage lint docs smoke fuzz soak system
 .DEFAULT_GOAL := app
 
 app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
@@ -23,10 +23,13 @@ app: $(VENV)/.app  ## open the app at http://127.0.0.1:7860
 help:  ## list what can be made
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: $(VENV)/.dev system  ## the whole test suite, on two cores
+test: $(VENV)/.dev system  ## the test suite, on two cores, without what takes half a minute a test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-all: $(VENV)/.dev system  ## every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-test-fast: $(VENV)/.dev  ## the suite without a browser and without what takes a minute
+test-fast: $(VENV)/.dev  ## the same without a browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"
 
 coverage: $(VENV)/.dev system  ## the same suite, and which lines it runs: a table, and pages in out/coverage

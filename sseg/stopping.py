@@ -1,9 +1,12 @@
 """Ctrl-C ends a command with one line."""
 
 import functools
+import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 STOPPED = 130  # exit code of a program that Ctrl-C ended, as shells have it
 
@@ -23,6 +26,25 @@ def stoppable(said: str):
         return wrapped
 
     return decorate
+
+
+@contextmanager
+def ends_at_once(said: str) -> Iterator[None]:
+    """While it is entered, Ctrl-C says that line and ends the process, where nothing can be lost: libraries that are
+    being imported now and then catch the exception that Ctrl-C is otherwise."""
+    if threading.current_thread() is not threading.main_thread():  # others can set no handler, and are not interrupted
+        yield
+        return
+
+    def end(*_):
+        os.write(2, f"{said}\n".encode())
+        os._exit(STOPPED)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Stop:

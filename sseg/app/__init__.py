@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from sseg.app import starting
 from sseg.errors import SSegError
-from sseg.stopping import stoppable
+from sseg.stopping import ends_at_once, stoppable
 
 
 @stoppable("Stopped.")
@@ -39,14 +39,16 @@ def serve(arguments) -> int:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     if not find_spec("gradio"):
         raise SSegError('The page needs gradio, which is not installed: pip install "sseg[app]".')
-    starting.keep_files_apart()
-    from sseg import checkpoint  # late: `--help` and a wrong option answer at once, and gradio looks where files go
-    from sseg.app import weights
-    from sseg.app.build import build, options
+    with ends_at_once("Stopped."):
+        starting.keep_files_apart()
+        from sseg import checkpoint  # late: `--help` and a wrong option answer at once, and gradio looks where files go
+        from sseg.app import weights
+        from sseg.app.build import build, options
 
-    wanted = options(arguments.host, arguments.port, arguments.allowed_host)
-    name = checkpoint.default() if arguments.weights is None else arguments.weights
-    segmenter, live = weights.load(name)
-    starting.check_place(arguments.host, arguments.port)
-    build(segmenter, live).launch(**wanted)
+        wanted = options(arguments.host, arguments.port, arguments.allowed_host)
+        name = checkpoint.default() if arguments.weights is None else arguments.weights
+        segmenter, live = weights.load(name)
+        starting.check_place(arguments.host, arguments.port)
+        page = build(segmenter, live)
+    page.launch(**wanted)
     return 0

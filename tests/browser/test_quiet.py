@@ -68,6 +68,7 @@ def wait_for_clusters(page):
     page.wait_for_function("document.querySelectorAll('#sseg-clusters .svp-legend li:not([hidden])').length === 8")
 
 
+@pytest.mark.slow
 def test_dino_is_fetched_when_somebody_says_so_and_not_before(browser, dino, fresh, tmp_path, monkeypatch):
     with serve(dino, tmp_path / "unused", monkeypatch) as hub, app(HF_ENDPOINT=constants.ENDPOINT, **fresh) as address:
         page = tab(browser, address)

@@ -127,13 +127,14 @@ def test_compare_takes_the_truth_of_a_real_photograph(client, loaded, tmp_path):
 
 
 def test_segment_says_and_downloads_the_size_of_the_photograph(loaded, tmp_path):
+    from sseg.app.downloads import download
     from sseg.app.service import Service
 
     service = Service(loaded[0])
     path = photograph(tmp_path / "photo.jpg", (1500, 2000), turned=True)
     view, report = service.segment(path, "dog, sky", 0)
     assert "scaled down from 1500 × 2000" in view["note"] and report["full_size"] == [2000, 1500]
-    data = base64.b64decode(service.file(view["key"], "dog, sky", "png", 0)["data"])
+    data = base64.b64decode(download(service, view["key"], "dog, sky", "ids", 0)["data"])
     assert Image.open(io.BytesIO(data)).size == (1500, 2000)
 
 

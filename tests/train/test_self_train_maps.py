@@ -62,6 +62,7 @@ def recipe(teacher, tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_killed_while_labelling_and_while_training_it_ends_as_an_unbroken_run(recipe, tmp_path):
     threads = torch.get_num_threads()
     broken, whole = tmp_path / "broken", tmp_path / "whole"

@@ -294,6 +294,7 @@ def test_gpu_and_cpu_render_the_same(world, vocabulary):
     assert apart.mean() < 0.1 and (apart > 8).float().mean() < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.font
 def test_the_real_world_renders_all_presets():
     world = StickerWorld(48, split="test")
