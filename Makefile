@@ -36,8 +36,9 @@ coverage: $(VENV)/.dev system  ## the same suite, and which lines it runs: a tab
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 		--cov --cov-report=term:skip-covered --cov-report=html:out/coverage
 
-lint: $(VENV)/.dev  ## ruff, and mypy on the library
+lint: $(VENV)/.dev  ## ruff (rules and format), and mypy on the library
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 docs: $(VENV)/.dev  ## the documents as a site, with an API reference, in out/site; a broken link ends it

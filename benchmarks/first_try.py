@@ -131,16 +131,23 @@ def figures(count: Counter) -> dict:
 def table(result: dict) -> str:
     """What a person wants to see."""
     half = f" of {result['half']} number" if result["half"] else ""
-    lines = [f"first try: {result['model']}, {result['photographs']} photographs{half}, background below "
-             f"{result['background']:g}", "",
-             f"  {'':<12} found  shown wrongly  photographs  classes  too small  absent  nothing found"]
+    lines = [
+        f"first try: {result['model']}, {result['photographs']} photographs{half}, background below "
+        f"{result['background']:g}",
+        "",
+        f"  {'':<12} found  shown wrongly  photographs  classes  too small  absent  nothing found",
+    ]
     for name, one in (*result["sets"].items(), ("both", result)):
-        lines.append(f"  {name:<12} {shown(one['found'])}  {shown(one['shown_wrongly']):>13}  {one['photographs']:11}"
-                     f"  {one['present']:7}  {one['small']:9}  {one['absent']:6}  {one['nothing']:13}")
+        lines.append(
+            f"  {name:<12} {shown(one['found'])}  {shown(one['shown_wrongly']):>13}  {one['photographs']:11}"
+            f"  {one['present']:7}  {one['small']:9}  {one['absent']:6}  {one['nothing']:13}"
+        )
     if len(result["sweep"]) > 1:
         lines += ["", f"  {'background':<12} found  shown wrongly"]
-        lines += [f"  {row['background']:<12g} {shown(row['found'])}  {shown(row['shown_wrongly']):>13}"
-                  for row in result["sweep"]]
+        lines += [
+            f"  {row['background']:<12g} {shown(row['found'])}  {shown(row['shown_wrongly']):>13}"
+            for row in result["sweep"]
+        ]
     return "\n".join([*lines, ""])
 
 

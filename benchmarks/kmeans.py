@@ -50,12 +50,24 @@ def measure(case, repeat, threads):
     x = features(images, tokens, dims, modes, noise)
     arrays = [image.numpy() for image in x]
     with threadpool_limits(threads):
-        theirs, fits = best_time(lambda: [KMeans(k, n_init=1, max_iter=STEPS, random_state=i).fit(image).inertia_
-                                          for i, image in enumerate(arrays)], repeat)
+        theirs, fits = best_time(
+            lambda: [
+                KMeans(k, n_init=1, max_iter=STEPS, random_state=i).fit(image).inertia_
+                for i, image in enumerate(arrays)
+            ],
+            repeat,
+        )
     ours, result = best_time(lambda: kmeans(x, k, steps=STEPS), repeat)
-    return {"images": images, "tokens": tokens, "dims": dims, "k": k, "scikit_learn_ms": round(1000 * theirs, 1),
-            "ours_ms": round(1000 * ours, 1), "ratio": round(theirs / ours, 2),
-            "inertia_ratio": round(float(result.inertia.mean()) / float(np.mean(fits)), 4)}
+    return {
+        "images": images,
+        "tokens": tokens,
+        "dims": dims,
+        "k": k,
+        "scikit_learn_ms": round(1000 * theirs, 1),
+        "ours_ms": round(1000 * ours, 1),
+        "ratio": round(theirs / ours, 2),
+        "inertia_ratio": round(float(result.inertia.mean()) / float(np.mean(fits)), 4),
+    }
 
 
 def main():
@@ -67,8 +79,19 @@ def main():
     rows = [measure(case, options.repeat, options.threads) for case in CASES]
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
-    print(json.dumps({"benchmark": "kmeans", "rival": "scikit-learn", "ratio": rows[0]["ratio"], "cases": rows,
-                      "commit": commit(), "hardware": hardware(), "torch": torch.__version__}))
+    print(
+        json.dumps(
+            {
+                "benchmark": "kmeans",
+                "rival": "scikit-learn",
+                "ratio": rows[0]["ratio"],
+                "cases": rows,
+                "commit": commit(),
+                "hardware": hardware(),
+                "torch": torch.__version__,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -167,15 +167,23 @@ def row_of(pair: Pair, cases: list[Case]) -> dict:
 
 def table(result: dict, rows: list[dict]) -> str:
     """What a person wants to see: a line for each pair, and the means."""
-    lines = [f"synonyms: {result['model']}, {result['pairs']} pairs that can be measured, {result['cases']} cases", "",
-             f"  {'unseen':<14} {'known':<14} cases  known finds  unseen finds  both  found as known  control"]
+    lines = [
+        f"synonyms: {result['model']}, {result['pairs']} pairs that can be measured, {result['cases']} cases",
+        "",
+        f"  {'unseen':<14} {'known':<14} cases  known finds  unseen finds  both  found as known  control",
+    ]
     for row in rows:
-        lines.append(f"  {row['unseen']:<14} {row['known']:<14} {row['cases']:5}  {row['known_found']:11}  "
-                     f"{row['unseen_found']:12}  {row['both_found']:4}  {shown(row['found_as_known']):>14}  "
-                     f"{row['control_found']} by {row['control']}")
-    lines += ["", f"  found as known  {shown(result['found_as_known'])}  of {result['known_found']} cases",
-              f"  control words   {shown(result['control'])}",
-              f"  mean of pairs   {shown(result['found_as_known_pairs'])}  of {result['pairs_with_known_found']} pairs"]
+        lines.append(
+            f"  {row['unseen']:<14} {row['known']:<14} {row['cases']:5}  {row['known_found']:11}  "
+            f"{row['unseen_found']:12}  {row['both_found']:4}  {shown(row['found_as_known']):>14}  "
+            f"{row['control_found']} by {row['control']}"
+        )
+    lines += [
+        "",
+        f"  found as known  {shown(result['found_as_known'])}  of {result['known_found']} cases",
+        f"  control words   {shown(result['control'])}",
+        f"  mean of pairs   {shown(result['found_as_known_pairs'])}  of {result['pairs_with_known_found']} pairs",
+    ]
     return "\n".join([*lines, ""])
 
 

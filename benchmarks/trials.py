@@ -104,7 +104,7 @@ def fitted(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def told(trial: Trial) -> str:
-    """"dog 12 %, grass 0 %", or that nothing was found."""
+    """ "dog 12 %, grass 0 %", or that nothing was found."""
     if not any(trial.areas):
         return f"nothing found of {', '.join(trial.words)}"
     return ", ".join(f"{word} {per_cent(area)}" for word, area in zip(trial.words, trial.areas, strict=True))

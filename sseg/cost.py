@@ -15,15 +15,19 @@ def check_seen(sizes, side: int, how: str = "") -> None:
     seen = sum(height * width for height, width in sizes)
     if seen > SEEN:
         most = int(side * math.sqrt(SEEN / seen)) // 32 * 32
-        raise SSegValueError(f"A long side of {side}{how} would make {seen / 1e6:.1f} megapixels of this picture, of "
-                             f"{SEEN / 1e6:.0f} at most: choose a long side of at most {most}.")
+        raise SSegValueError(
+            f"A long side of {side}{how} would make {seen / 1e6:.1f} megapixels of this picture, of "
+            f"{SEEN / 1e6:.0f} at most: choose a long side of at most {most}."
+        )
 
 
 def check_spectral(k: int, cells: int) -> None:
     """SSegError for a division by spectral clustering that would take minutes."""
     if cells > SPECTRAL_CELLS:
-        raise SSegValueError(f"Spectral clustering takes minutes for {cells} cells: choose a resolution of at most "
-                             f"{8 * math.isqrt(SPECTRAL_CELLS)}, or kmeans.")
+        raise SSegValueError(
+            f"Spectral clustering takes minutes for {cells} cells: choose a resolution of at most "
+            f"{8 * math.isqrt(SPECTRAL_CELLS)}, or kmeans."
+        )
     if k > SPECTRAL_K:
         raise SSegValueError(
             f"Spectral clustering takes minutes for {k} clusters: choose at most {SPECTRAL_K}, or kmeans."

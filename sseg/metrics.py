@@ -36,8 +36,10 @@ class StreamingIoU:
         pred, true = pred[counted], true[counted]
         self.ignored += counted.size - true.size
         if true.size and (true.min() < 0 or true.max() >= self.num_classes):
-            raise SSegValueError(f"True labels run from {true.min()} to {true.max()}, but there are only "
-                                 f"{self.num_classes} classes: give the id to ignore, or all class names.")
+            raise SSegValueError(
+                f"True labels run from {true.min()} to {true.max()}, but there are only "
+                f"{self.num_classes} classes: give the id to ignore, or all class names."
+            )
         if pred.size and (pred.min() < 0 or pred.max() >= self.num_classes):
             pred = np.where((pred < 0) | (pred >= self.num_classes), self.num_classes, pred)
         if self.num_classes <= _MATRIX:
@@ -91,8 +93,16 @@ class StreamingIoU:
         """The table of classes that occur: name, iou, precision, recall (0..1, NaN for none), pixels of the truth."""
         with np.errstate(invalid="ignore", divide="ignore"):
             precision, recall = self.intersection / self.predicted, self.intersection / self.true
-        return [{"name": class_names[i], "iou": float(self.iou()[i]), "precision": float(precision[i]),
-                 "recall": float(recall[i]), "pixels": int(self.true[i])} for i in np.flatnonzero(self.union)]
+        return [
+            {
+                "name": class_names[i],
+                "iou": float(self.iou()[i]),
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "pixels": int(self.true[i]),
+            }
+            for i in np.flatnonzero(self.union)
+        ]
 
     def state(self):
         """(3, num_classes + 1) int64: all that was counted, ignored pixels last; `restore` takes it."""
@@ -165,8 +175,9 @@ def oracle_labels(clusters, truth, ignore=255):
     if clusters.shape != truth.shape:
         raise SSegValueError(f"Clusters {clusters.shape} and true labels {truth.shape} differ in size.")
     classes, local = np.unique(truth, return_inverse=True)
-    votes = np.bincount(clusters.ravel() * len(classes) + local.ravel(),
-                        minlength=(int(clusters.max()) + 1) * len(classes)).reshape(-1, len(classes))
+    votes = np.bincount(
+        clusters.ravel() * len(classes) + local.ravel(), minlength=(int(clusters.max()) + 1) * len(classes)
+    ).reshape(-1, len(classes))
     votes[:, classes == ignore] = 0
     winner = np.where(votes.any(1), classes[votes.argmax(1)], ignore)
     return winner[clusters]

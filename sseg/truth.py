@@ -56,8 +56,9 @@ def read_ids_at(source, size: tuple[int, int], full_size: tuple[int, int] | None
     fits = ids.shape == (full_size and tuple(full_size)) or (not full_size and working_size(*ids.shape) == size)
     if ids.shape != size and not fits:
         height, width = full_size or size
-        raise SSegValueError(f"{what} has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {width} x {height}: "
-                             "make them one size.")
+        raise SSegValueError(
+            f"{what} has {ids.shape[1]} x {ids.shape[0]} pixels, the picture {width} x {height}: make them one size."
+        )
     if ids.shape != size:
         rows, columns = ((2 * np.arange(n) + 1) * m // (2 * n) for n, m in zip(size, ids.shape, strict=True))
         ids = ids[rows[:, None], columns]

@@ -106,7 +106,6 @@ def test_what_files_are_like_is_no_value_error(seg, tmp_path):
         assert not isinstance(caught.value, ValueError)
 
 
-
 PICTURES = {
     "none": None, "number": 5, "list": [[1]], "odd": Odd(), "nowhere": "/nowhere.png", "nobody": "~nobody/a.png",
     "long": LONG, "long name": "x" * 300 + ".png", "control": "a\n\x1b[31mb.png", "nul": "\x00", "folder": "/",

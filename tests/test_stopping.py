@@ -76,8 +76,18 @@ def test_the_page_says_one_line_before_it_is_open(tmp_path):
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
-COMMANDS = ["average", "cluster_distill", "distill", "evaluate", "pretrain", "pseudo_masks", "publish", "self_train",
-            "textons", "word_vectors"]  # all that take seconds to begin, since they import torch
+COMMANDS = [
+    "average",
+    "cluster_distill",
+    "distill",
+    "evaluate",
+    "pretrain",
+    "pseudo_masks",
+    "publish",
+    "self_train",
+    "textons",
+    "word_vectors",
+]  # all that take seconds to begin, since they import torch
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -34,8 +34,9 @@ class Grouper(nn.Module):
         Raises SSegError: there are no weights in the folder, they are damaged, or have more blocks than `depth`."""
         super().__init__()
         if not (folder / "model.safetensors").is_file():
-            raise SSegError(f"{folder} holds no weights of the first stage: run train.distill, or change "
-                            "teacher.weights.")
+            raise SSegError(
+                f"{folder} holds no weights of the first stage: run train.distill, or change teacher.weights."
+            )
         self.backbone = load_network(folder)
         if depth is not None:
             self.backbone = deepened(self.backbone, depth)
@@ -94,8 +95,9 @@ class Run(TrainingRun):
         check_batches(recipe.stages, self.world, recipe.loss.group)
         torch.manual_seed(recipe.seed)
         first = Grouper(Path(recipe.teacher.weights), recipe.depth)  # before half an hour of clustering: it may lack
-        self.images = ClusteredImages(recipe.data, recipe.teacher, recipe.seed, Path(recipe.out), self.device,
-                                      self.rank, self.world)
+        self.images = ClusteredImages(
+            recipe.data, recipe.teacher, recipe.seed, Path(recipe.out), self.device, self.rank, self.world
+        )
         self.model = first.to(self.device)
         self.towers = processes.together(self.model)
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}

@@ -73,8 +73,10 @@ def near(theta: Tensor, other: Tensor, grid, other_grid, width: float) -> Tensor
 
     `width`: its deviation, where the picture runs from -1 to 1.
     """
-    a, b = (F.affine_grid(t, [len(t), 1, *g], align_corners=False).flatten(1, 2)
-            for t, g in ((theta, grid), (other, other_grid)))
+    a, b = (
+        F.affine_grid(t, [len(t), 1, *g], align_corners=False).flatten(1, 2)
+        for t, g in ((theta, grid), (other, other_grid))
+    )
     return (-torch.cdist(a, b).square() / (2 * width**2)).exp()
 
 
@@ -170,8 +172,12 @@ class Run(TrainingRun):
     def whole_loss(self, found: list[Seen], targets: list[Tensor]) -> Tensor:
         """Every view against the teacher's large views, but not against itself."""
         temperature = self.recipe.loss.student_temperature
-        terms = [F.cross_entropy(one.scores.float() / temperature, target)
-                 for j, target in enumerate(targets) for i, one in enumerate(found) if i != j]
+        terms = [
+            F.cross_entropy(one.scores.float() / temperature, target)
+            for j, target in enumerate(targets)
+            for i, one in enumerate(found)
+            if i != j
+        ]
         return torch.stack(terms).mean()
 
     def near_loss(self, views, found, taught) -> Tensor:
@@ -183,8 +189,9 @@ class Run(TrainingRun):
                     grids = one.patches.shape[1:3], other.patches.shape[1:3]
                     closeness = near(views[i].theta, views[j].theta, *grids, w.near_width)
                     pieces = views[i].pieces, views[j].pieces
-                    terms.append(near_contrast(one.patches, other.patches, closeness, *pieces, w.near_temperature,
-                                               w.group))
+                    terms.append(
+                        near_contrast(one.patches, other.patches, closeness, *pieces, w.near_temperature, w.group)
+                    )
         return torch.stack(terms).mean()
 
     def batch_size(self, step: int) -> int:

@@ -61,8 +61,9 @@ def main(arguments=None):
             return 0
         if options.against:
             return side_by_side(options)
-        benchmark = open_benchmark(options.benchmark, options.root, options.seed_offset, options.limit,
-                                   partial=options.partial)
+        benchmark = open_benchmark(
+            options.benchmark, options.root, options.seed_offset, options.limit, partial=options.partial
+        )
         if options.half:
             benchmark = Half(benchmark, options.half)
         result, metric = judge(benchmark, options)
@@ -110,14 +111,15 @@ def side_by_side(options):
         results.append(json.loads(done.stdout.splitlines()[-1]))
     first = results[0]
     title = f"{first['benchmark']}, {first['images']} images, protocol {first['protocol']}, {first['names']} names"
-    lines = [title, "",
-             f"  {'':<28}    mIoU   s/image  time ratio  peak MB  memory ratio"]
+    lines = [title, "", f"  {'':<28}    mIoU   s/image  time ratio  peak MB  memory ratio"]
     for one in results:
         one["time_ratio"] = round(one["seconds_per_image"] / first["seconds_per_image"], 2)
         one["memory_ratio"] = round(one["peak_memory_mb"] / first["peak_memory_mb"], 2)
         random = " (random)" if one["random_weights"] and one["model"].partition(":")[0] in BASELINES else ""
-        lines.append(f"  {one['model'] + random:<28}  {show(one['miou'])}  {one['seconds_per_image']:8.3f}  "
-                     f"{one['time_ratio']:10.2f}  {one['peak_memory_mb']:7.0f}  {one['memory_ratio']:12.2f}")
+        lines.append(
+            f"  {one['model'] + random:<28}  {show(one['miou'])}  {one['seconds_per_image']:8.3f}  "
+            f"{one['time_ratio']:10.2f}  {one['peak_memory_mb']:7.0f}  {one['memory_ratio']:12.2f}"
+        )
     if not options.json_only:
         print("\n".join([*lines, ""]))
     print(json.dumps({"benchmark": first["benchmark"], "protocol": first["protocol"], "models": results}))
@@ -137,12 +139,24 @@ def point(options):
     rows = {"all": [hit for one in kinds.values() for hit in one], **kinds}
     shares = {kind: [percent(share) for share in np.mean(row, 0)] for kind, row in rows.items() if row}
     model, centre = shares.get("all", (None, None))
-    result = {"benchmark": POINTING, "images": len(benchmark), "phrases": len(rows["all"]), "pointing": model,
-              "centre": centre, "ratio": round(model / centre, 3) if centre else None, "model": options.model,
-              "kinds": {kind: {"pointing": a, "centre": b, "phrases": len(rows[kind])}
-                        for kind, (a, b) in shares.items()}}
-    result.update(half=options.half, blur=options.blur, size=options.size or segmenter.long_side, commit=commit(),
-                  hardware=hardware(pick_device(options.device)), torch=torch.__version__)
+    result = {
+        "benchmark": POINTING,
+        "images": len(benchmark),
+        "phrases": len(rows["all"]),
+        "pointing": model,
+        "centre": centre,
+        "ratio": round(model / centre, 3) if centre else None,
+        "model": options.model,
+        "kinds": {kind: {"pointing": a, "centre": b, "phrases": len(rows[kind])} for kind, (a, b) in shares.items()},
+    }
+    result.update(
+        half=options.half,
+        blur=options.blur,
+        size=options.size or segmenter.long_side,
+        commit=commit(),
+        hardware=hardware(pick_device(options.device)),
+        torch=torch.__version__,
+    )
     if not options.json_only:
         print(f"pointing, {len(benchmark)} images: {options.model}\n\n  {'':<16}   model  centre  phrases")
         print("\n".join(f"  {kind:<16}  {show(a)}  {show(b)}  {len(rows[kind]):7}" for kind, (a, b) in shares.items()))
@@ -251,22 +265,36 @@ def run_oracle(benchmark, options):
             counts.append(each.count)
             oracle_update(metric, each.fine, sample.labels, benchmark.ignore)
     result = summary(benchmark, metric, seconds, options)
-    result.update(model=f"{masker.name}, {options.method}, K = {options.k}", phrases=None, features=masker.name,
-                  facet=masker.facet, method=options.method, outlines=options.outlines, k=options.k,
-                  resolution=options.resolution,
-                  clusterings=options.clusterings, mean_clusters=round(float(np.mean(counts)), 2),
-                  oracle_miou=result["miou"],
-                  protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}, "
-                           f"outlines of {options.outlines}")
+    result.update(
+        model=f"{masker.name}, {options.method}, K = {options.k}",
+        phrases=None,
+        features=masker.name,
+        facet=masker.facet,
+        method=options.method,
+        outlines=options.outlines,
+        k=options.k,
+        resolution=options.resolution,
+        clusterings=options.clusterings,
+        mean_clusters=round(float(np.mean(counts)), 2),
+        oracle_miou=result["miou"],
+        protocol=f"oracle: majority class of each cluster, cells of 8 pixels at {options.resolution}, "
+        f"outlines of {options.outlines}",
+    )
     return result, metric
 
 
 def summary(benchmark, metric, seconds, options):
     """The figures that every run has, in per cent with two decimals."""
     scores = metric.compute()
-    result = {"benchmark": benchmark.name, "images": len(benchmark), "classes": len(benchmark.class_names),
-              "miou": percent(scores["miou"]), "pixel_accuracy": percent(scores["pixel_accuracy"]),
-              "ignored": percent(scores["ignored"]), "warnings": doubts(benchmark, metric)}
+    result = {
+        "benchmark": benchmark.name,
+        "images": len(benchmark),
+        "classes": len(benchmark.class_names),
+        "miou": percent(scores["miou"]),
+        "pixel_accuracy": percent(scores["pixel_accuracy"]),
+        "ignored": percent(scores["ignored"]),
+        "warnings": doubts(benchmark, metric),
+    }
     for group, classes in benchmark.groups.items():
         result[f"miou_{group}"] = percent(metric.miou(classes))
     result.update(seconds_per_image=round(seconds / max(len(benchmark), 1), 5), seed=options.seed_offset)
@@ -276,8 +304,11 @@ def summary(benchmark, metric, seconds, options):
 
 def table(benchmark, metric, result):
     """What a person wants to see: the means, and the ten best and worst classes that occur."""
-    lines = [f"{result['benchmark']}, {result['images']} images, {result['classes']} classes: {result['model']}",
-             result["protocol"], ""]
+    lines = [
+        f"{result['benchmark']}, {result['images']} images, {result['classes']} classes: {result['model']}",
+        result["protocol"],
+        "",
+    ]
     means = [("mIoU", "miou"), *((group, f"miou_{group}") for group in benchmark.groups)]
     means += [("pixels", "pixel_accuracy"), ("ignored", "ignored")]
     lines += [f"  {label:<24} {show(result[key])}" for label, key in means]

@@ -99,8 +99,11 @@ def results_table(results: list[dict]) -> str:
     """Oracle results as a Markdown table, each with what is needed to repeat it."""
     rows = ["| benchmark | K | pictures | oracle mIoU | clusterings of each | seed offset | commit |"]
     rows.append("| --- | --- | --- | --- | --- | --- | --- |")
-    rows += [f"| {r['benchmark']} | {r['k']} | {r['images']} | {r['oracle_miou']:.1f} | {r.get('clusterings', 1)} | "
-             f"{r['seed']} | {r['commit']} |" for r in results]
+    rows += [
+        f"| {r['benchmark']} | {r['k']} | {r['images']} | {r['oracle_miou']:.1f} | {r.get('clusterings', 1)} | "
+        f"{r['seed']} | {r['commit']} |"
+        for r in results
+    ]
     command = "python -m train.evaluate --benchmark NAME --oracle --features mini --k K --clusterings N"
     return "\n".join(rows) + f"\n\nEach row: `{command}`, on {results[0]['hardware']}."
 

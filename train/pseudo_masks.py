@@ -115,8 +115,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--features", required=True, metavar="NAME", help="feature source")
     parser.add_argument("--facet", default=FACET, help=f"kind of the source's features ({FACET})")
     parser.add_argument("--k", type=natural, default=8, help="clusters a picture (8)")
-    parser.add_argument("--resolution", type=natural, default=PseudoMasks.resolution, metavar="N", help="side in "
-                        "pixels of a square picture that is cut into 8 x 8 cells; others get as many cells (448)")
+    parser.add_argument(
+        "--resolution",
+        type=natural,
+        default=PseudoMasks.resolution,
+        metavar="N",
+        help="side in pixels of a square picture that is cut into 8 x 8 cells; others get as many cells (448)",
+    )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--batch", type=natural, default=BATCH, metavar="N", help=f"pictures together ({BATCH})")
     parser.add_argument("--shard", type=share, default=(1, 1), metavar="i/n", help="the i-th of n shares, 1/n to n/n")

@@ -204,8 +204,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument("target", help="folder to write, or owner/name with --hub")
     parser.add_argument("--results", type=Path, help="JSON lines of train.evaluate")
-    parser.add_argument("--in-use", nargs="+", metavar="KEY=VALUE", default=[], help="entries of config.json that say "
-                        "how answers are read, chosen after training")
+    parser.add_argument(
+        "--in-use",
+        nargs="+",
+        metavar="KEY=VALUE",
+        default=[],
+        help="entries of config.json that say how answers are read, chosen after training",
+    )
     parser.add_argument("--hub", action="store_true", help="upload to the Hugging Face Hub")
     args = parser.parse_args(arguments)
     try:

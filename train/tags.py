@@ -98,6 +98,8 @@ def tagger_of(model, recipe: Pretrain) -> Tagger:
     name = recipe.model["backbone"]["backbone"]
     tagger = Tagger(name, recipe.encoder.start, held_words(recipe.data)).to(model.device)
     if model.config.mask_feature != "encoder" or model.encoder.channels[-1] != tagger.width:
-        raise SSegError(f"The classifier of {name} has to read its last map: for tags set mask_feature to encoder, "
-                        "and end out_indices with that map.")
+        raise SSegError(
+            f"The classifier of {name} has to read its last map: for tags set mask_feature to encoder, "
+            "and end out_indices with that map."
+        )
     return tagger

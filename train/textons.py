@@ -70,8 +70,9 @@ def pictures(data: TextonImages, seed: int) -> Iterator[Tensor]:
     """Photographs as they are, then rendered scenes: (3, H, W) uint8, the same for the same seed."""
     if data.photographs:
         root = data_path(data.root)
-        found = [(tar, *parts["picture"]) for tar in tars_of(root) for parts in members(tar).values()
-                 if "picture" in parts]
+        found = [
+            (tar, *parts["picture"]) for tar in tars_of(root) for parts in members(tar).values() if "picture" in parts
+        ]
         if len(found) < data.photographs:
             raise SSegError(f"There are only {len(found)} pictures in {root}: lower data.photographs.")
         for tar, offset, size in random.Random(seed).sample(found, data.photographs):
@@ -120,8 +121,11 @@ def fold(centres: Tensor, mean: Tensor, whiten: Tensor, side: int, floor: float)
     linear = 2 * (centres - centres.mean(0)) @ whiten.T  # (k, d)
     offsets = squares.mean() - squares - linear @ mean
     filters = linear - linear.mean(1, keepdim=True)
-    return {"filters": filters.view(len(centres), 3, side, side), "offsets": offsets,
-            "floor": torch.tensor(float(floor))}
+    return {
+        "filters": filters.view(len(centres), 3, side, side),
+        "offsets": offsets,
+        "floor": torch.tensor(float(floor)),
+    }
 
 
 def learn(found: Iterator[Tensor], recipe: DictionaryRecipe, seed: int,
@@ -158,8 +162,14 @@ def write(folder: Path, dictionary: Dictionary, recipe: Textons, patches: int, s
     save_tensors(folder / "model.safetensors", {name: t.contiguous() for name, t in dictionary._asdict().items()})
     write_whole(folder / "recipe.yaml", yaml.safe_dump(mapping_of(recipe), sort_keys=False))
     used = versions() | {"scikit-learn": sklearn.__version__}
-    made = {"model_type": "textons", "patches": patches, "seconds": round(seconds, 1), "commit": commit(),
-            "hardware": hardware(), "versions": used}
+    made = {
+        "model_type": "textons",
+        "patches": patches,
+        "seconds": round(seconds, 1),
+        "commit": commit(),
+        "hardware": hardware(),
+        "versions": used,
+    }
     write_whole(folder / "config.json", json.dumps(made, indent=1) + "\n")
     centres, _, side, _ = dictionary.filters.shape
     facts = made | vars(recipe.data) | {"seed": recipe.seed, "centres": centres, "patch": side}

@@ -27,7 +27,10 @@ def draw(axis, before: dict[str, float], after: dict[str, float], changes: list[
     axis.plot([0, 100], [0, 100], color="#888888", linewidth=1)
     points = [before[name] for name in changes], [after[name] for name in changes]
     axis.scatter(*points, s=22, color="#2563a8", alpha=0.8)
-    for what, names, colour in (("gained", changes[:-NAMED - 1:-1], "#2e8b57"), ("lost", changes[:NAMED], "#c2571a")):
+    for what, names, colour in (
+        ("gained", changes[: -NAMED - 1 : -1], "#2e8b57"),
+        ("lost", changes[:NAMED], "#c2571a"),
+    ):
         lines = "\n".join(f"{name}  {before[name]:.0f} to {after[name]:.0f}" for name in names)
         points = [before[name] for name in names], [after[name] for name in names]
         axis.scatter(*points, s=30, color=colour, label=f"{what} most:\n{lines}")
@@ -53,8 +56,16 @@ def main():
     axis.set_ylabel(f"{Path(second['model']).name}: mIoU {second['miou']:.1f}")
     figure.savefig(options.out, dpi=110)
     better = sum(after[name] > before[name] for name in changes)
-    print(json.dumps({"benchmark": "per_class", "classes": len(changes), "better": better,
-                      "ratio": round(better / max(len(changes), 1), 2)}))
+    print(
+        json.dumps(
+            {
+                "benchmark": "per_class",
+                "classes": len(changes),
+                "better": better,
+                "ratio": round(better / max(len(changes), 1), 2),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

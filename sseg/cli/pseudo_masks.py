@@ -13,8 +13,11 @@ def add(commands) -> None:
     """Add the command to the parser."""
     masks = commands.add_parser("pseudo-masks", help="divide pictures into clusters of alike features")
     masks.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER", help="picture file, or folder of them")
-    masks.add_argument("--features", default="auto", help="auto (dino, else mini), dino, mini, encoder, sseg, "
-                       "textons, pixels, or a ViT by its name in timm")
+    masks.add_argument(
+        "--features",
+        default="auto",
+        help="auto (dino, else mini), dino, mini, encoder, sseg, textons, pixels, or a ViT by its name in timm",
+    )
     masks.add_argument("--facet", help="kind of the source's features (default: its first)")
     masks.add_argument("--k", type=int, default=8, help="clusters a picture")
     masks.add_argument("--resolution", type=int, default=448, metavar="N", help="a square picture gets (N / 8)^2 cells")
@@ -22,10 +25,18 @@ def add(commands) -> None:
     masks.add_argument("--method", default="kmeans", help="kmeans, or spectral (slow, for comparison)")
     masks.add_argument("--outlines", default="cells", help="cells, or picture: outlines that follow its colours")
     masks.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
-    masks.add_argument("--truth", type=Path, metavar="MASK", help="PNG of class ids, 255 ignored; for several pictures "
-                       "a folder with NAME.png of each")
-    masks.add_argument("--out", type=Path, metavar="DIR", help="write NAME.ids.png, NAME.overlay.png and NAME.json of "
-                       "each picture, and contact-sheet.png of all")
+    masks.add_argument(
+        "--truth",
+        type=Path,
+        metavar="MASK",
+        help="PNG of class ids, 255 ignored; for several pictures a folder with NAME.png of each",
+    )
+    masks.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write NAME.ids.png, NAME.overlay.png and NAME.json of each picture, and contact-sheet.png of all",
+    )
     masks.add_argument("--json", action="store_true", help="one JSON object a picture, each on a line of its own")
     masks.set_defaults(run=run)
 
@@ -103,5 +114,7 @@ def _truth_lines(score: dict) -> list[str]:
     if score["oracle_miou"] is None:
         return ["  all pixels of the mask are ignored"]
     lines = [f"  oracle mIoU {score['oracle_miou']:.2f} %, pixel accuracy {score['pixel_accuracy']:.2f} %"]
-    return lines + [f"    class {one['name']:<12} IoU {one['iou']:6.2f} %  area {100 * one['area']:5.1f} %"
-                    for one in score["classes"]]
+    return lines + [
+        f"    class {one['name']:<12} IoU {one['iou']:6.2f} %  area {100 * one['area']:5.1f} %"
+        for one in score["classes"]
+    ]

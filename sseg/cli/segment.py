@@ -13,20 +13,38 @@ def add(commands) -> None:
     segment = commands.add_parser("segment", help="find phrases in pictures")
     segment.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER", help="image file, or folder of them")
     segment.add_argument("--phrases", help='what to find: "a dog, grass, person|man|woman"')
-    segment.add_argument("--suggest", action="store_true", help="instead of --phrases: what the weights find in each "
-                         "image, of all that they know")
-    segment.add_argument("--weights", help="bundled name, folder, or owner/name@revision of the Hub (default: photos "
-                         "if bundled, else mini)")
-    segment.add_argument("--background", type=float, metavar="S", help="lowest score that counts, 0..1 (default: the "
-                         "weights' own)")
+    segment.add_argument(
+        "--suggest",
+        action="store_true",
+        help="instead of --phrases: what the weights find in each image, of all that they know",
+    )
+    segment.add_argument(
+        "--weights",
+        help="bundled name, folder, or owner/name@revision of the Hub (default: photos if bundled, else mini)",
+    )
+    segment.add_argument(
+        "--background", type=float, metavar="S", help="lowest score that counts, 0..1 (default: the weights' own)"
+    )
     segment.add_argument("--sliding", action="store_true", help="look closer, through overlapping windows; slower")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda ...")
-    segment.add_argument("--out", type=Path, metavar="DIR", help="write NAME.ids.png, NAME.overlay.png and NAME.json; "
-                         "with --format a data set")
-    segment.add_argument("--format", metavar="F", help="label the images into a data set in --out: coco, yolo, or png "
-                         "(masks of ids); a second run goes on where the first one ended")
-    segment.add_argument("--instances", metavar="I", help="what an annotation of --format coco is: phrases (one a "
-                         "phrase and image, the default), or parts (each connected part)")
+    segment.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write NAME.ids.png, NAME.overlay.png and NAME.json; with --format a data set",
+    )
+    segment.add_argument(
+        "--format",
+        metavar="F",
+        help="label the images into a data set in --out: coco, yolo, or png "
+        "(masks of ids); a second run goes on where the first one ended",
+    )
+    segment.add_argument(
+        "--instances",
+        metavar="I",
+        help="what an annotation of --format coco is: phrases (one a "
+        "phrase and image, the default), or parts (each connected part)",
+    )
     segment.add_argument("--json", action="store_true", help="one JSON object an image, each on a line of its own")
     segment.set_defaults(run=run)
 

@@ -88,8 +88,10 @@ def load_trunk(folder: Path) -> tuple[nn.Module, list[float], list[float]]:
         trunk.load_state_dict(tensors, assign=True)
         mean, std = config["pixel_mean"], config["pixel_std"]
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as error:
-        raise SSegError(f'The weights in "{folder}" are damaged, or have no EfficientNet of timm for an encoder: '
-                        "get them again, or choose the features mini.") from error
+        raise SSegError(
+            f'The weights in "{folder}" are damaged, or have no EfficientNet of timm for an encoder: '
+            "get them again, or choose the features mini."
+        ) from error
     if not all(tensor.isfinite().all() for tensor in trunk.state_dict().values()):
         raise SSegError(f'The encoder of "{folder}" holds values that are not finite: get the weights again.')
     trunk.eval().requires_grad_(False)

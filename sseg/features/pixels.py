@@ -33,8 +33,11 @@ class PixelFeatures(FeatureSource):
         mean = opponent(mean)
         surround = F.avg_pool2d(mean, 3, stride=1, padding=1, count_include_pad=False)
         scale = deviation_of(mean)
-        groups = [self.colour * centred(mean) / scale, self.surround * centred(surround) / scale,
-                  self.deviation * centred(spread) / deviation_of(spread)]
+        groups = [
+            self.colour * centred(mean) / scale,
+            self.surround * centred(surround) / scale,
+            self.deviation * centred(spread) / deviation_of(spread),
+        ]
         groups.append(self.position * positions(grid, pixels.device).expand(len(pixels), -1, -1, -1))
         return torch.cat(groups, 1).permute(0, 2, 3, 1)
 

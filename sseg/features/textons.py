@@ -45,8 +45,19 @@ class TextonFeatures(FeatureSource):
     name = "textons"
     label = "texture, colour and position"
 
-    def __init__(self, folder=None, texture=2.9, words=2.3, colour=0.7, surround=0.6, deviation=0.12, position=1.5,
-                 window=5, directions=(24, 8), spread=True):
+    def __init__(
+        self,
+        folder=None,
+        texture=2.9,
+        words=2.3,
+        colour=0.7,
+        surround=0.6,
+        deviation=0.12,
+        position=1.5,
+        window=5,
+        directions=(24, 8),
+        spread=True,
+    ):
         """Weights of the groups of features, and:
 
         folder: a dictionary that `train.textons` has made, None for the bundled one. window: cells a side of the
@@ -71,8 +82,10 @@ class TextonFeatures(FeatureSource):
         textons = torch.cat([texton_means(pixels, grid, dictionary, *scale) for scale in SCALES], 1)
         words = colour_word_means(pixels, grid, dictionary.colours)
         textons, words = (window_means(window_means(x, self.window), self.window) for x in (textons, words))
-        planes = [self.texture * main_directions(textons, self.directions[0], 1.0),
-                  self.words * main_directions(words.sqrt(), self.directions[1], 0.01)]
+        planes = [
+            self.texture * main_directions(textons, self.directions[0], 1.0),
+            self.words * main_directions(words.sqrt(), self.directions[1], 0.01),
+        ]
         return torch.cat([torch.cat(planes, 1).permute(0, 2, 3, 1), self.pixels(pixels, grid)], -1)
 
 
@@ -158,6 +171,13 @@ def _fits(tensors: dict[str, Tensor]) -> bool:
     if set(tensors) != set(TENSORS) or not all(tensor.isfinite().all() for tensor in tensors.values()):
         return False
     filters, offsets, floor, colours = (tensors[name] for name in TENSORS)
-    return (filters.ndim == 4 and filters.shape[1] == 3 and filters.shape[2] == filters.shape[3]
-            and offsets.shape == filters.shape[:1] and floor.ndim == 0 and bool(floor > 0)
-            and colours.ndim == 2 and colours.shape[1] == 3)
+    return (
+        filters.ndim == 4
+        and filters.shape[1] == 3
+        and filters.shape[2] == filters.shape[3]
+        and offsets.shape == filters.shape[:1]
+        and floor.ndim == 0
+        and bool(floor > 0)
+        and colours.ndim == 2
+        and colours.shape[1] == 3
+    )

@@ -111,6 +111,7 @@ class SmallViT(nn.Module):
 
 def load_network(folder: Path) -> SmallViT:
     """The network of config.json and model.safetensors, in single precision. Raises SSegError: a file is damaged."""
+
     def complain(what):
         raise SSegError(f"The weights in {folder} are damaged: {what}; get them again.")
 

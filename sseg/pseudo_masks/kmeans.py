@@ -53,8 +53,9 @@ def kmeans(x, k, steps=20, seeds=None, metric="euclidean"):
     else:
         block = len(x)
     with torch.autocast(x.device.type, enabled=False):
-        parts = [_cluster(x[i : i + block].float(), k, steps, seeds[i : i + block], metric)
-                 for i in range(0, len(x), block)]
+        parts = [
+            _cluster(x[i : i + block].float(), k, steps, seeds[i : i + block], metric) for i in range(0, len(x), block)
+        ]
     return KMeansResult(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
@@ -62,9 +63,11 @@ def _by_k(x, k, steps, seeds, metric):
     """Images of equal k together, so that each gets what it would get alone."""
     if len(k) != len(x):
         raise SSegValueError(f"K-Means needs one k an image: {len(x)} images came with {len(k)}.")
-    result = KMeansResult(x.new_empty(x.shape[:2], dtype=torch.int64),
-                          x.new_full((len(x), int(k.max()), x.shape[2]), torch.nan, dtype=torch.float32),
-                          x.new_empty(len(x), dtype=torch.float32))
+    result = KMeansResult(
+        x.new_empty(x.shape[:2], dtype=torch.int64),
+        x.new_full((len(x), int(k.max()), x.shape[2]), torch.nan, dtype=torch.float32),
+        x.new_empty(len(x), dtype=torch.float32),
+    )
     for one in k.unique().tolist():
         rows = (k == one).nonzero()[:, 0].to(x.device)
         labels, centers, inertia = kmeans(x[rows], one, steps, seeds[rows], metric)
@@ -176,7 +179,8 @@ def _lloyd(x, xt, squares, centers, steps, tolerance, spherical):
         centers = moved
         if left < len(active):
             x, xt, squares, centers, tolerance, active = (
-                part[going] for part in (x, xt, squares, centers, tolerance, active))
+                part[going] for part in (x, xt, squares, centers, tolerance, active)
+            )
     return final
 
 

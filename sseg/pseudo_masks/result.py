@@ -190,8 +190,10 @@ def _check_ids(present: np.ndarray, class_names) -> None:
     if present.size and present[0] < 0:
         raise SSegValueError(f"The mask holds the id {present[0]}: ids of classes begin with 0.")
     if class_names and present.size and present[-1] >= len(class_names):
-        raise SSegValueError(f"The mask holds the id {present[-1]}, but there are names only for 0 to "
-                             f"{len(class_names) - 1}: add the name, or say which id to ignore.")
+        raise SSegValueError(
+            f"The mask holds the id {present[-1]}, but there are names only for 0 to "
+            f"{len(class_names) - 1}: add the name, or say which id to ignore."
+        )
 
 
 def _percent(share) -> float | None:

@@ -30,8 +30,15 @@ def get(address, host, path="/", method="GET"):
     return answer.status, {key.lower(): value for key, value in answer.getheaders()}, body
 
 
-@pytest.mark.parametrize(("body", "kind"), [(b'{"data": Infinity}', "application/json"), (b"\x82\xd3\xfe", "x/y"),
-                                            (b'{"data": "x"}', "application/json"), (b"", "application/json")])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"data": Infinity}', "application/json"),
+        (b"\x82\xd3\xfe", "x/y"),
+        (b'{"data": "x"}', "application/json"),
+        (b"", "application/json"),
+    ],
+)
 @pytest.mark.parametrize("place", ["gradio_api/call/explain_pixel", "gradio_api/queue/join", "gradio_api/reset"])
 def test_a_request_of_another_shape_is_one_sentence(address, place, body, kind):
     """Found by `make fuzz`: bytes and numbers that JSON does not have were a fault of the server."""
@@ -52,8 +59,15 @@ def test_a_stream_of_an_unknown_session_ends_and_is_no_fault_of_the_server(addre
     assert not [record for record in caplog.records if record.exc_info]
 
 
-@pytest.mark.parametrize("body", [{"data": [], "fn_index": -1, "session_hash": "x"}, {"data": [], "session_hash": "x"},
-                                  {"data": [], "fn_index": 10**6, "session_hash": "x"}, {"data": []}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [], "fn_index": -1, "session_hash": "x"},
+        {"data": [], "session_hash": "x"},
+        {"data": [], "fn_index": 10**6, "session_hash": "x"},
+        {"data": []},
+    ],
+)
 @pytest.mark.parametrize("place", ["gradio_api/call/%2e%2e", "gradio_api/queue/join", "gradio_api/run/predict"])
 def test_an_event_that_the_page_does_not_have_is_one_sentence(address, place, body):
     """Found by `make fuzz`: a fault of the server."""

@@ -211,8 +211,10 @@ def test_enough_pairs_of_the_shipped_list_can_be_measured():
 
 # ---- trials ----------------------------------------------------------------------------------------------------------
 def test_the_sheet_shows_every_trial_and_the_count_says_where_anything_was_found(data, model, tmp_path, capsys):
-    entries = [{"image": f"voc-mini/VOC2012/JPEGImages/{name}.jpg", "words": words}
-               for name, words in (("a", "dog, grass"), ("b", "lorry, tram"), ("e", "sofa"), ("d", "sofa, dog"))]
+    entries = [
+        {"image": f"voc-mini/VOC2012/JPEGImages/{name}.jpg", "words": words}
+        for name, words in (("a", "dog, grass"), ("b", "lorry, tram"), ("e", "sofa"), ("d", "sofa, dog"))
+    ]
     (tmp_path / "trials.json").write_text(json.dumps(entries))
     out = tmp_path / "new" / "sheet.png"
     assert trials.main(["--model", "any", "--trials", str(tmp_path / "trials.json"), "--out", str(out)]) == 0

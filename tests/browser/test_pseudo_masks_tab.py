@@ -86,7 +86,8 @@ def painted(page, size):
     """Cluster at each place of a grid of (h, w), read from the canvas by the colours of the legend."""
     full_opacity(page)
     colours = page.locator(f"{ROWS} .svp-swatch").evaluate_all(
-        "all => all.map(e => [e.closest('li').dataset.id - 1, ...getComputedStyle(e).backgroundColor.match(/\\d+/g)])")
+        "all => all.map(e => [e.closest('li').dataset.id - 1, ...getComputedStyle(e).backgroundColor.match(/\\d+/g)])"
+    )
     pixels = page.locator(STAGE).evaluate("(c, [h, w]) => {" + COPIED + """
         const all = copy.getImageData(0, 0, c.width, c.height).data, found = [];
         for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {

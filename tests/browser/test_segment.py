@@ -75,7 +75,8 @@ def test_first_visit_pick_an_example_ask_other_words_and_save_the_mask(page):
 def marked(page):
     """Places of the examples that are marked as the one that is shown."""
     return page.locator(".sseg-examples:visible button").evaluate_all(
-        "all => all.flatMap((button, place) => button.getAttribute('aria-pressed') === 'true' ? [place] : [])")
+        "all => all.flatMap((button, place) => button.getAttribute('aria-pressed') === 'true' ? [place] : [])"
+    )
 
 
 def background(page):
@@ -84,8 +85,11 @@ def background(page):
 
 def legend_is_of(page, words):
     """Wait until the legend holds an entry for each of the words, and no others."""
-    page.wait_for_function("""words => JSON.stringify([...document.querySelectorAll('#sseg-found .svp-legend b')]
-      .map(b => b.textContent).sort()) === JSON.stringify(words.sort())""", arg=words.split(", "))
+    page.wait_for_function(
+        """words => JSON.stringify([...document.querySelectorAll('#sseg-found .svp-legend b')]
+      .map(b => b.textContent).sort()) === JSON.stringify(words.sort())""",
+        arg=words.split(", "),
+    )
 
 
 def test_a_scene_is_shown_with_weights_for_scenes_and_others_can_be_chosen(clean_page):

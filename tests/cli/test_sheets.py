@@ -8,8 +8,10 @@ from sseg.cli import sheets
 
 def rows(count, size=(90, 120)):
     """Rows of two tiles, each in a colour of its own."""
-    return [sheets.Row(f"picture {i}", "note", [np.full((*size, 3), (i, part, 200), np.uint8) for part in (1, 2)])
-            for i in range(count)]
+    return [
+        sheets.Row(f"picture {i}", "note", [np.full((*size, 3), (i, part, 200), np.uint8) for part in (1, 2)])
+        for i in range(count)
+    ]
 
 
 @pytest.mark.parametrize(("count", "pages"), [(1, 1), (3, 1), (4, 1), (12, 1), (13, 2), (30, 3)])
@@ -28,8 +30,10 @@ def test_pages_are_no_bigger_than_a_large_screen_shows_in_one_width():
         assert page.width < 1920 and page.height < 1500
 
 
-@pytest.mark.parametrize(("size", "expected"), [((960, 1280), (192, 256)), ((3, 4), (192, 256)), ((1, 5000), (1, 256)),
-                                            ((1000, 10), (192, 2))])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((960, 1280), (192, 256)), ((3, 4), (192, 256)), ((1, 5000), (1, 256)), ((1000, 10), (192, 2))],
+)
 def test_pictures_are_fitted_in_their_proportions(size, expected):
     assert sheets.fitted(size) == expected
 

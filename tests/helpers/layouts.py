@@ -57,8 +57,11 @@ def context(root, ids):
     for number, (name, phase) in enumerate([("2008_000001", "val"), ("2008_000002", "val"), ("2008_000003", "train")]):
         picture(root / "VOC2010" / "JPEGImages" / f"{name}.jpg")
         images.append({"file_name": f"{name}.jpg", "image_id": number, "phase": phase, "height": 8, "width": 12})
-        regions += [{"image_id": number, "category_id": one, "segmentation": runs(stripe == STRIPES)}
-                    for stripe, one in enumerate(ids) if one]
+        regions += [
+            {"image_id": number, "category_id": one, "segmentation": runs(stripe == STRIPES)}
+            for stripe, one in enumerate(ids)
+            if one
+        ]
     (root / "trainval_merged.json").write_text(json.dumps({"images": images, "annos_segmentation": regions}))
 
 
@@ -80,13 +83,33 @@ def instances(root, ids, categories, file="annotations/instances_val2017.json", 
     pictures, annotations = [], []
     for number, name in ((139, "000000000139"), (285, "000000000285")):
         picture(root / images / f"{name}.jpg")
-        pictures.append({"id": number, "file_name": f"{name}.jpg", "height": 8, "width": 12,
-                         "coco_url": f"http://images.cocodataset.org/val2017/{name}.jpg"})
-        parts = [(3, polygon(11, 12), 8, 0), (2, runs(STRIPES >= 2), 24, 0), (1, polygon(6, 12), 48, 0),
-                 (0, plain_runs(STRIPES >= 0), 96, 1)]  # listed from the top down: the file's order must not matter
-        annotations += [{"image_id": number, "category_id": ids[stripe], "segmentation": segmentation, "area": area,
-                         "iscrowd": crowd, "id": len(annotations) + i}
-                        for i, (stripe, segmentation, area, crowd) in enumerate(parts) if ids[stripe]]
+        pictures.append(
+            {
+                "id": number,
+                "file_name": f"{name}.jpg",
+                "height": 8,
+                "width": 12,
+                "coco_url": f"http://images.cocodataset.org/val2017/{name}.jpg",
+            }
+        )
+        parts = [
+            (3, polygon(11, 12), 8, 0),
+            (2, runs(STRIPES >= 2), 24, 0),
+            (1, polygon(6, 12), 48, 0),
+            (0, plain_runs(STRIPES >= 0), 96, 1),
+        ]  # listed from the top down: the file's order must not matter
+        annotations += [
+            {
+                "image_id": number,
+                "category_id": ids[stripe],
+                "segmentation": segmentation,
+                "area": area,
+                "iscrowd": crowd,
+                "id": len(annotations) + i,
+            }
+            for i, (stripe, segmentation, area, crowd) in enumerate(parts)
+            if ids[stripe]
+        ]
     content = {"images": pictures, "annotations": annotations, "categories": categories}
     (root / file).write_text(json.dumps(content))
 

@@ -86,8 +86,9 @@ def test_merging_is_for_use_alone_and_is_kept_with_the_weights(tmp_path):
         merging.save_pretrained(tmp_path)
         again = SSegModel.from_pretrained(tmp_path).eval().encode_image(pixels)
         assert torch.allclose(again.mask_embeddings, second.mask_embeddings, atol=1e-6)
-        assert torch.allclose(plain.train().encode_image(pixels).mask_embeddings,
-                              merging.train().encode_image(pixels).mask_embeddings)
+        assert torch.allclose(
+            plain.train().encode_image(pixels).mask_embeddings, merging.train().encode_image(pixels).mask_embeddings
+        )
 
 
 def test_the_image_vector_is_the_projected_mean_of_the_mask_features():

@@ -1,6 +1,5 @@
 """Tokenizers that a recipe names, and that the paper's recipe is the paper's size."""
 
-
 import pytest
 from transformers import CLIPTokenizer
 

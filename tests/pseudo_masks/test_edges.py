@@ -32,8 +32,11 @@ def test_it_is_the_guided_filter_written_out():
     guide = (shades.double() / 255).unflatten(1, (h, FINE)).unflatten(3, (w, FINE)).mean((2, 4)).numpy()  # (3, h, w)
 
     def windows(i, j):
-        return [(a, b) for a in range(max(0, i - RADIUS), min(h, i + RADIUS + 1))
-                for b in range(max(0, j - RADIUS), min(w, j + RADIUS + 1))]
+        return [
+            (a, b)
+            for a in range(max(0, i - RADIUS), min(h, i + RADIUS + 1))
+            for b in range(max(0, j - RADIUS), min(w, j + RADIUS + 1))
+        ]
 
     lines = np.zeros((k, 4, h, w))
     for one in range(k):

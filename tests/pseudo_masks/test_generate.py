@@ -17,8 +17,9 @@ def discs(count, side=96):
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     centres = torch.rand(count, 2, 1, 1, generator=g) * 0.4 * side + 0.3 * side
     inside = (y - centres[:, 0]).square() + (x - centres[:, 1]).square() < (0.2 * side) ** 2
-    colours = torch.where(inside[:, None], torch.tensor([150.0, 20, 20])[:, None, None],
-                          torch.tensor([60.0, 170, 60])[:, None, None])
+    colours = torch.where(
+        inside[:, None], torch.tensor([150.0, 20, 20])[:, None, None], torch.tensor([60.0, 170, 60])[:, None, None]
+    )
     noise = torch.randn(count, 3, side, side, generator=g) * 20
     return (colours + noise).clamp(0, 255).byte(), inside.long()
 
@@ -62,8 +63,14 @@ def test_more_clusters_than_cells_is_named():
 
 @pytest.mark.parametrize(
     ("size", "resolution", "grid"),
-    [((448, 448), 448, (56, 56)), ((224, 224), 448, (56, 56)), ((375, 500), 448, (48, 65)), ((500, 375), 224, (32, 24)),
-     ((1, 4000), 448, (20, 158)), ((10, 10), 8, (1, 1))],
+    [
+        ((448, 448), 448, (56, 56)),
+        ((224, 224), 448, (56, 56)),
+        ((375, 500), 448, (48, 65)),
+        ((500, 375), 224, (32, 24)),
+        ((1, 4000), 448, (20, 158)),
+        ((10, 10), 8, (1, 1)),
+    ],
 )
 def test_grids_keep_the_proportions_and_the_number_of_cells(size, resolution, grid):
     assert grid_of(*size, resolution) == grid

@@ -277,8 +277,15 @@ def test_every_kind_of_mask_gives_the_same(masks, truth, tmp_path):
     expected = masks.against(truth)
     grey = Image.fromarray(truth)
     grey.save(tmp_path / "grey.png")
-    kinds = [tmp_path / "grey.png", str(tmp_path / "grey.png"), png(grey), png(palette(truth)),
-             png(Image.fromarray(truth.astype(np.uint16))), truth.astype(np.int64), torch.from_numpy(truth)]
+    kinds = [
+        tmp_path / "grey.png",
+        str(tmp_path / "grey.png"),
+        png(grey),
+        png(palette(truth)),
+        png(Image.fromarray(truth.astype(np.uint16))),
+        truth.astype(np.int64),
+        torch.from_numpy(truth),
+    ]
     assert all(masks.against(kind) == expected for kind in kinds)
 
 
@@ -351,7 +358,8 @@ def test_outputs_agree_with_the_labels(masks, picture):
 def test_json_says_all_that_repeats_the_run(masks, picture):
     report = json.loads(json.dumps(masks.to_json(), allow_nan=False))
     again = PseudoMasker(report["features"], report["facet"], "cpu")(
-        picture, report["k"], report["seed"], report["resolution"], report["method"])
+        picture, report["k"], report["seed"], report["resolution"], report["method"]
+    )
     np.testing.assert_array_equal(again.ids, masks.ids)
     assert report["grid"] == list(masks.ids.shape) and report["size"] == [90, 120]
     assert [row["id"] for row in report["clusters"]] == [0, 1, 2, 3, 4]

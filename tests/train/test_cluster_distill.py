@@ -37,8 +37,12 @@ def test_loss_is_that_of_finding_ones_clusters_among_the_patches_of_a_group():
         group = [picture // 2 * 2, picture // 2 * 2 + 1]
         for patch in range(5):
             log_shares, share = {}, {}
-            scores = {(p, q): float(patches[picture, patch] @ patches[p, q]) / 0.5 for p in group for q in range(5)
-                      if (p, q) != (picture, patch)}
+            scores = {
+                (p, q): float(patches[picture, patch] @ patches[p, q]) / 0.5
+                for p in group
+                for q in range(5)
+                if (p, q) != (picture, patch)
+            }
             everything = torch.tensor(list(scores.values())).logsumexp(0)
             for (p, q), score in scores.items():
                 log_shares[p, q] = score - float(everything)

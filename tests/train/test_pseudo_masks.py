@@ -237,8 +237,9 @@ def test_damage_is_skipped_and_counted(tars, tmp_path, capsys):
     with tarfile.open(tmp_path / "out/part-1.tar") as tar:
         assert tar.getnames() == ["good.png", "silent.png"]
     data = Tars(name="tars", root=str(tars), cache_size=32)
-    stored, whole = (open_pairs(data, 0, "cpu", STAGES, replace(ON_THE_FLY, stored=out)) for out in (
-        str(tmp_path / "out"), None))
+    stored, whole = (
+        open_pairs(data, 0, "cpu", STAGES, replace(ON_THE_FLY, stored=out)) for out in (str(tmp_path / "out"), None)
+    )
     assert len(stored) == len(whole) == len(open_pairs(data, 0, "cpu", STAGES)) == 15
     one, other = (pairs.batch(2, 15, STAGES[0]).mask_ids.ids for pairs in (stored, whole))
     assert torch.equal(one, other)

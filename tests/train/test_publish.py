@@ -80,13 +80,26 @@ def test_features_have_a_card_of_their_own(tmp_path, second):
     step = {"loss": 4.5, "near": 5.0, "whole": 6.0, "seconds": 3000.0}
     lines = [first, step | {"samples": 999}, {"event": "resume", "step": 9}, step | {"samples": 2000}]
     (run / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    result = {"benchmark": "voc-mini", "k": 8, "images": 222, "oracle_miou": 61.25, "clusterings": 4,
-              "seed": 0, "commit": "def5678"}
+    result = {
+        "benchmark": "voc-mini",
+        "k": 8,
+        "images": 222,
+        "oracle_miou": 61.25,
+        "clusterings": 4,
+        "seed": 0,
+        "commit": "def5678",
+    }
     publish(run, tmp_path / "out", "features-mini", [result | {"hardware": "a processor"}])
     card = (tmp_path / "out/README.md").read_text()
     parameters = sum(p.numel() for p in network.parameters())
-    facts = ("2,000 pictures", "50 minutes", "abc1234", "50 in 100", f"{parameters:,}",
-             "| voc-mini | 8 | 222 | 61.2 | 4 |")
+    facts = (
+        "2,000 pictures",
+        "50 minutes",
+        "abc1234",
+        "50 in 100",
+        f"{parameters:,}",
+        "| voc-mini | 8 | 222 | 61.2 | 4 |",
+    )
     method = ("K = 6, 10;", "of 4 pictures") if second else ("nearness", "agreement of whole views")
     for fact in (*facts, *method, "resumed at step 9;"):
         assert fact in card, fact

@@ -115,9 +115,11 @@ def test_what_wordnet_adds_outweighs_vectors():
 
 def test_words_are_the_same_in_every_process():
     """The order of words in a caption's set depends on the process; the vocabulary must not."""
-    code = ("from train.word_vectors import make_words; import tests.train.test_word_vectors as t\n"
-            "t.word_vectors.wordnet_words = list\n"
-            "print(make_words(t.CAPTIONS, t.TAGS, t.GLOVE, t.encode, 16)[0].get_vocab())")
+    code = (
+        "from train.word_vectors import make_words; import tests.train.test_word_vectors as t\n"
+        "t.word_vectors.wordnet_words = list\n"
+        "print(make_words(t.CAPTIONS, t.TAGS, t.GLOVE, t.encode, 16)[0].get_vocab())"
+    )
     runs = [subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, text=True,
                            capture_output=True, check=True).stdout for seed in ("1", "2")]  # fmt: skip
     assert sorted(eval(runs[0]).items()) == sorted(eval(runs[1]).items())

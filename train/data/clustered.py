@@ -58,10 +58,15 @@ class ClusteredImages:
         self._make(plan[rank::world], photographs)
         if world > 1:
             dist.barrier()
-        parts = {kind: [load_file(self._path(kind, start)) for name, start in plan if name == kind]
-                 for kind in ("photographs", "scenes")}
-        self.kinds = {kind: {name: torch.cat([part[name] for part in found]) for name in ("pixels", "aspects", "ids")}
-                      for kind, found in parts.items() if found}
+        parts = {
+            kind: [load_file(self._path(kind, start)) for name, start in plan if name == kind]
+            for kind in ("photographs", "scenes")
+        }
+        self.kinds = {
+            kind: {name: torch.cat([part[name] for part in found]) for name in ("pixels", "aspects", "ids")}
+            for kind, found in parts.items()
+            if found
+        }
 
     def batch(self, seed: int, n: int, stage: ClusterStage, colour: float) -> tuple[Tensor, Tensor]:
         """Windows of n pictures in changed colours: float (n, 3, s, s), 0..255, and the clusters of their patches,
@@ -69,8 +74,10 @@ class ClusteredImages:
         generator = torch.Generator().manual_seed(self.seed * 1_000_000_007 + seed)
         scenes = round(n * self.data.share) if len(self.kinds) == 2 else n * ("scenes" in self.kinds)
         counts = {"photographs": n - scenes, "scenes": scenes}
-        found = {name: torch.cat([self._drawn(kind, count, seed)[name] for kind, count in counts.items() if count])
-                 for name in ("pixels", "aspects", "ids")}
+        found = {
+            name: torch.cat([self._drawn(kind, count, seed)[name] for kind, count in counts.items() if count])
+            for name in ("pixels", "aspects", "ids")
+        }
         draws, side = torch.rand(4, n, generator=generator), stage.size
         theta = crop_windows(found["aspects"], draws, stage.area).to(self.device)
         window = cut(found["pixels"].to(self.device), theta, side).float()

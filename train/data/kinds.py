@@ -25,7 +25,7 @@ class Kinds(NamedTuple):
     things: frozenset[str]
 
     def kind_of(self, word: str) -> str:
-        """"surroundings", "thing", or "other" for a word that no place of a photograph is named with."""
+        """ "surroundings", "thing", or "other" for a word that no place of a photograph is named with."""
         return "surroundings" if word in self.surroundings else "thing" if word in self.naming else "other"
 
     @property
@@ -47,7 +47,7 @@ def load_kinds() -> Kinds:
 
 
 def numbers(text) -> list[int]:
-    """"0-2 7" -> [0, 1, 2, 7]."""
+    """ "0-2 7" -> [0, 1, 2, 7]."""
     found = []
     for part in str(text).split():
         first, _, last = part.partition("-")

@@ -41,6 +41,6 @@ def _phrases(caption: str) -> Iterable[tuple[bool, list[str]]]:
 
 
 def _before_verb(words: list[str]) -> list[str]:
-    """"dog running" -> "dog": what stands before the first word in -ing."""
+    """ "dog running" -> "dog": what stands before the first word in -ing."""
     verb = next((i for i, word in enumerate(words) if i and word.endswith("ing")), len(words))
     return words[:verb]

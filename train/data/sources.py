@@ -103,8 +103,10 @@ def open_pairs(data, seed: int, device, stages: list, pseudo_masks=None):
         masks = [getattr(part, "pseudo_masks", None) for part in data.parts]
         parts = [open_pairs(part, seed, device, stages, own) for part, own in zip(data.parts, masks, strict=True)]
         if any(source.needs_clusters and own for source, own in zip(parts, masks, strict=True)):
-            raise SSegError("A part's own pseudo_masks are those of whole pictures: give them stored or whole, or "
-                            "leave them to the recipe's.")
+            raise SSegError(
+                "A part's own pseudo_masks are those of whole pictures: give them stored or whole, or "
+                "leave them to the recipe's."
+            )
         if not parts or not all(part.share for part in data.parts):
             raise SSegError("The parts of a mixture each have a share above 0: write data.parts with them.")
         return Mixture(parts, [part.share for part in data.parts])

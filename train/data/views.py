@@ -86,8 +86,12 @@ def collage(pixels: Tensor, most: int, generator: torch.Generator) -> tuple[Tens
         theta[:, 0, 0], theta[:, 1, 1] = torch.where(draws[:, 19] < 0.5, -scale, scale), scale
         theta[:, :, 2] = (1 - scale[:, None]) * (2 * draws[:, 21:23] - 1)
         other = pixels.roll(int(torch.randint(1, max(n, 2), (), generator=generator)), 0)
-        filled = F.grid_sample(other, F.affine_grid(theta, list(pixels.shape), align_corners=False),
-                               padding_mode="border", align_corners=False)
+        filled = F.grid_sample(
+            other,
+            F.affine_grid(theta, list(pixels.shape), align_corners=False),
+            padding_mode="border",
+            align_corners=False,
+        )
         canvas = torch.where(inside[:, None], filled, canvas)
         ids = torch.where(inside, number, ids)
     return canvas, ids
@@ -101,8 +105,9 @@ def blob(draws: Tensor, line: Tensor) -> Tensor:
     x, y = (turn.cos() * x + turn.sin() * y) * long, (turn.cos() * y - turn.sin() * x) / long
     angle, radius = torch.atan2(y, x), (x.square() + y.square()).sqrt()
     reach = 0.2 + 0.5 * d[:, 4].square()
-    lobes = sum((d[:, 5 + i] - 0.5) * 0.5 / (1 + i / 2) * torch.cos((i + 2) * angle + 6.2832 * d[:, 11 + i])
-                for i in range(6))
+    lobes = sum(
+        (d[:, 5 + i] - 0.5) * 0.5 / (1 + i / 2) * torch.cos((i + 2) * angle + 6.2832 * d[:, 11 + i]) for i in range(6)
+    )
     return radius < reach * (1 + lobes)
 
 

@@ -137,8 +137,10 @@ class StoredMasks:
         """For each tar, key -> ids (h, w) uint8. Raises SSegError for shards that are missing or damaged."""
         missing = [tar.name for tar in tars if not (self.folder / tar.name).is_file()]
         if missing:
-            raise SSegError(f"{self.folder} lacks the pseudo-masks of {len(missing)} of {len(tars)} tars "
-                            f"({missing[0]} first): run python -m train.pseudo_masks to its end.")
+            raise SSegError(
+                f"{self.folder} lacks the pseudo-masks of {len(missing)} of {len(tars)} tars "
+                f"({missing[0]} first): run python -m train.pseudo_masks to its end."
+            )
         for tar in tars:
             yield read_shard(self.folder / tar.name, self.k)
 

@@ -92,9 +92,15 @@ class SSeg(Model):
         out = self.segmenter.model.encode_image(super().normalise(windows))
         images, logits = out.image_embeddings.float(), out.mask_logits.float()
         logits = self.segmenter.smoothed((255 * windows).round().to(torch.uint8), logits)
-        return [Evidence(one.float() @ texts.T, inference.mask_weights(masks, self.segmenter.combine),
-                         tuple(masks.shape[1:]), image @ texts.T)
-                for one, masks, image in zip(out.mask_embeddings, logits, images, strict=True)]
+        return [
+            Evidence(
+                one.float() @ texts.T,
+                inference.mask_weights(masks, self.segmenter.combine),
+                tuple(masks.shape[1:]),
+                image @ texts.T,
+            )
+            for one, masks, image in zip(out.mask_embeddings, logits, images, strict=True)
+        ]
 
 
 class GroupViT(Model):
@@ -112,8 +118,10 @@ class GroupViT(Model):
         grid = tuple(side // 4 for side in windows.shape[2:])
         owners = get_grouping_from_attentions(encoded.attentions, grid).argmax(1)  # (B, h, w)
         weights = F.one_hot(owners, tokens.shape[1]).permute(0, 3, 1, 2).float()
-        return [Evidence(one @ texts.T, where, grid, image @ texts.T)
-                for one, where, image in zip(groups, weights, images, strict=True)]
+        return [
+            Evidence(one @ texts.T, where, grid, image @ texts.T)
+            for one, where, image in zip(groups, weights, images, strict=True)
+        ]
 
 
 class CLIP(Model):
@@ -128,8 +136,9 @@ class CLIP(Model):
         patches = F.normalize(self.network.visual_projection(tokens).float(), dim=-1)
         images = F.normalize(self.network.visual_projection(out.pooler_output).float(), dim=-1)
         grid = tuple(side // self.network.config.vision_config.patch_size for side in windows.shape[2:])
-        return [Evidence(one @ texts.T, None, grid, image @ texts.T)
-                for one, image in zip(patches, images, strict=True)]
+        return [
+            Evidence(one @ texts.T, None, grid, image @ texts.T) for one, image in zip(patches, images, strict=True)
+        ]
 
     @staticmethod
     def _patches(vision, out):
@@ -171,8 +180,9 @@ class CLIPSeg(Model):
         layers = [states.hidden_states[i + 1] for i in self.network.extract_layers]  # (B, tokens, width) each
         found = []
         for number in range(len(windows)):
-            maps = torch.cat([self._decode([layer[number] for layer in layers], part)
-                              for part in texts.split(self.at_once)])  # (T, side, side)
+            maps = torch.cat(
+                [self._decode([layer[number] for layer in layers], part) for part in texts.split(self.at_once)]
+            )  # (T, side, side)
             maps = F.interpolate(maps[None].float(), grid, mode="bilinear", antialias=True)[0]
             found.append(Evidence(maps.flatten(1).T, None, grid, maps.amax((1, 2))))
         return found
@@ -201,15 +211,18 @@ def load(name: str, device="auto", random_weights: bool = False, combine=None) -
         tokenizer = AutoTokenizer.from_pretrained(where)
         return BASELINES[kind](_network_class(kind).from_pretrained(where), tokenizer, device)
     except Exception as error:  # networks, proxies and the Hub fail in many types
-        raise SSegError(f'The weights "{where}" are not a folder of {kind}, and the Hub does not give them: check name '
-                        "and connection, or take --random-weights.") from error
+        raise SSegError(
+            f'The weights "{where}" are not a folder of {kind}, and the Hub does not give them: check name '
+            "and connection, or take --random-weights."
+        ) from error
 
 
 def _network_class(kind):
     import transformers
 
     return {"groupvit": transformers.GroupViTModel, "clipseg": transformers.CLIPSegForImageSegmentation}.get(
-        kind, transformers.CLIPModel)
+        kind, transformers.CLIPModel
+    )
 
 
 def _random(kind):

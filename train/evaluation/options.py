@@ -19,19 +19,40 @@ def parse(arguments=None):
     parser.add_argument("--root", help="folder of the data set (default: its own under $SSEG_DATA, or data/)")
     parser.add_argument("--model", metavar="W", help="bundled name, folder, or owner/name@revision")
     parser.add_argument("--phrases", choices=("all", "present"), default="all", help="what competes in a picture")
-    parser.add_argument("--background", type=threshold, default=SWEEP, help="score below which a pixel is "
-                        f"background, where a benchmark has one, or {SWEEP}: chosen on half of the pictures")
+    parser.add_argument(
+        "--background",
+        type=threshold,
+        default=SWEEP,
+        help="score below which a pixel is "
+        f"background, where a benchmark has one, or {SWEEP}: chosen on half of the pictures",
+    )
     parser.add_argument("--target", help="ask for the categories of a target of self-training instead")
-    parser.add_argument("--names", choices=("plain", "tuned"), help="the class names of the benchmark, or as people "
-                        "name them (assets/vocabularies); default: plain, or what the protocol says")
+    parser.add_argument(
+        "--names",
+        choices=("plain", "tuned"),
+        help="the class names of the benchmark, or as people "
+        "name them (assets/vocabularies); default: plain, or what the protocol says",
+    )
     parser.add_argument("--protocol", choices=PROTOCOLS, help="rules of the literature (train/evaluation/protocols.py)")
-    parser.add_argument("--sweep", choices=SWEEPS, help="with a protocol: find the background threshold "
-                        "on the pictures of even number and report the others, or on the training split")
+    parser.add_argument(
+        "--sweep",
+        choices=SWEEPS,
+        help="with a protocol: find the background threshold "
+        "on the pictures of even number and report the others, or on the training split",
+    )
     parser.add_argument("--sweep-limit", type=natural, metavar="N", help="training pictures for --sweep train")
-    parser.add_argument("--against", nargs="+", metavar="W", default=[], help="more models under the same protocol: "
-                        f"weights, or {', '.join(f'{kind}:ID' for kind in BASELINES)}")
-    parser.add_argument("--random-weights", action="store_true", help="baselines of their published size, untrained: "
-                        "for speed and memory")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        metavar="W",
+        default=[],
+        help=f"more models under the same protocol: weights, or {', '.join(f'{kind}:ID' for kind in BASELINES)}",
+    )
+    parser.add_argument(
+        "--random-weights",
+        action="store_true",
+        help="baselines of their published size, untrained: for speed and memory",
+    )
     parser.add_argument("--boundary", action="store_true", help="with a protocol: IoU near outlines, too")
     parser.add_argument("--workers", type=int, default=2, help="with a protocol: threads that decode ahead")
     parser.add_argument("--state", metavar="FILE", help="with a protocol: save counts here, and go on from them")
@@ -42,10 +63,16 @@ def parse(arguments=None):
     parser.add_argument("--prepare", action="store_true", help="convert the official annotations first, where needed")
     parser.add_argument("--partial", action="store_true", help="score a part of a public set, if that is all there is")
     parser.add_argument("--limit", type=natural, metavar="N", help="only the first N pictures")
-    parser.add_argument("--half", choices=HALVES, help="only the pictures of even number, to choose on, or the others, "
-                        "to report on")
-    parser.add_argument("--blur", type=share, default=BLUR, metavar="SHARE", help="of the pointing game: deviation of "
-                        f"the Gaussian over a phrase's map, of its longer side ({BLUR:g})")
+    parser.add_argument(
+        "--half", choices=HALVES, help="only the pictures of even number, to choose on, or the others, to report on"
+    )
+    parser.add_argument(
+        "--blur",
+        type=share,
+        default=BLUR,
+        metavar="SHARE",
+        help=f"of the pointing game: deviation of the Gaussian over a phrase's map, of its longer side ({BLUR:g})",
+    )
     parser.add_argument("--seed-offset", type=int, default=0, metavar="N", help="other scenes of the same distribution")
     parser.add_argument("--oracle", action="store_true", help="judge the pseudo-masks instead of a model")
     parser.add_argument("--features", default="pixels", help="feature source of the pseudo-masks")
@@ -53,10 +80,20 @@ def parse(arguments=None):
     parser.add_argument("--k", type=clusters, default=8, help=f"clusters a picture, or {SILHOUETTE}: chosen for each")
     parser.add_argument("--method", choices=METHODS, default="kmeans", help="how cells are clustered")
     parser.add_argument("--outlines", choices=OUTLINES, default="cells", help="what those of clusters follow")
-    parser.add_argument("--clusterings", type=natural, default=1, metavar="N", help="of each picture, by other "
-                        "seeds: figures of all of them together move less by chance")
-    parser.add_argument("--resolution", type=natural, default=448, help="side in pixels of a square picture that is "
-                        "cut into 8 x 8 cells for the pseudo-masks; others get as many cells")
+    parser.add_argument(
+        "--clusterings",
+        type=natural,
+        default=1,
+        metavar="N",
+        help="of each picture, by other seeds: figures of all of them together move less by chance",
+    )
+    parser.add_argument(
+        "--resolution",
+        type=natural,
+        default=448,
+        help="side in pixels of a square picture that is "
+        "cut into 8 x 8 cells for the pseudo-masks; others get as many cells",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json-only", action="store_true", help="leave out the table")
     options = parser.parse_args(arguments)

@@ -27,8 +27,10 @@ def check_distinct(names: list[str]) -> None:
     places: dict[str, int] = {}
     for place, name in enumerate(names):
         if places.setdefault(key(name), place) != place:
-            raise SSegError(f'Two classes are called "{name}", and an answer cannot tell them apart: judge this set '
-                            "with --phrases present, or rename one.")
+            raise SSegError(
+                f'Two classes are called "{name}", and an answer cannot tell them apart: judge this set '
+                "with --phrases present, or rename one."
+            )
 
 
 def predictor(segmenter, names: list[str], long_side: int | None = None):

@@ -50,8 +50,10 @@ def paint(height: int, width: int, annotations: list[dict], class_of: dict[int, 
     labels = np.zeros((height, width), np.uint16)
     for one in sorted(annotations, key=lambda one: (-one.get("iscrowd", 0), -one["area"])):
         if one["category_id"] not in class_of:
-            raise SSegError(f"An instance has the category {one['category_id']}, which the file does not name: "
-                            "fetch the annotations again.")
+            raise SSegError(
+                f"An instance has the category {one['category_id']}, which the file does not name: "
+                "fetch the annotations again."
+            )
         labels[_mask(one["segmentation"], height, width)] = class_of[one["category_id"]]
     return labels
 
@@ -65,8 +67,10 @@ def _mask(segmentation, height, width) -> np.ndarray:
         runs = segmentation
     mask = coco_mask.decode(runs).astype(bool)
     if mask.shape != (height, width):
-        raise SSegError(f"A segmentation has {mask.shape[1]}x{mask.shape[0]} pixels, its picture {width}x{height}: "
-                        "fetch the annotations again.")
+        raise SSegError(
+            f"A segmentation has {mask.shape[1]}x{mask.shape[0]} pixels, its picture {width}x{height}: "
+            "fetch the annotations again."
+        )
     return mask
 
 

@@ -37,8 +37,9 @@ def run(benchmark, options):
     if background is not None:
         threshold, how = given_threshold(protocol, family, options)
         if options.sweep == "train":
-            train = open_benchmark(benchmark.name, options.root, limit=options.sweep_limit, split="train",
-                                   partial=options.partial)
+            train = open_benchmark(
+                benchmark.name, options.root, limit=options.sweep_limit, split="train", partial=options.partial
+            )
             swept = Counts(len(names), False, THRESHOLDS)
             count_images(train, reader, classes, swept, options)
             threshold, _ = swept.best()
@@ -57,12 +58,20 @@ def run(benchmark, options):
         metric, boundary = counts.whole()
     scores = metric.compute()
     result = {
-        "benchmark": benchmark.name, "model": options.model, "protocol": protocol.name,
-        "protocol_settings": protocol.settings(), "names": column if has_list or column == "plain" else "plain",
-        "background": threshold if background is not None else None, "threshold": how,
-        "images": len(benchmark), "reported_images": reported, "classes": len(names),
-        "miou": percent(scores["miou"]), "pixel_accuracy": percent(scores["pixel_accuracy"]),
-        "ignored": percent(scores["ignored"]), "warnings": doubts(benchmark, metric),
+        "benchmark": benchmark.name,
+        "model": options.model,
+        "protocol": protocol.name,
+        "protocol_settings": protocol.settings(),
+        "names": column if has_list or column == "plain" else "plain",
+        "background": threshold if background is not None else None,
+        "threshold": how,
+        "images": len(benchmark),
+        "reported_images": reported,
+        "classes": len(names),
+        "miou": percent(scores["miou"]),
+        "pixel_accuracy": percent(scores["pixel_accuracy"]),
+        "ignored": percent(scores["ignored"]),
+        "warnings": doubts(benchmark, metric),
     }
     if boundary is not None:
         result["boundary_miou"] = percent(boundary.miou())
@@ -70,16 +79,23 @@ def run(benchmark, options):
         result["miou_of_all"] = percent(metric.miou_of_all())  # what its own evaluator prints
     for group, members in benchmark.groups.items():
         result[f"miou_{group}"] = percent(metric.miou(members))
-    result.update(seconds_per_image=round(counts.seconds / max(len(benchmark), 1), 5), peak_memory_mb=peak_memory(),
-                  random_weights=options.random_weights, partial=options.partial, seed=options.seed_offset,
-                  per_class=per_class(metric, benchmark.class_names))
+    result.update(
+        seconds_per_image=round(counts.seconds / max(len(benchmark), 1), 5),
+        peak_memory_mb=peak_memory(),
+        random_weights=options.random_weights,
+        partial=options.partial,
+        seed=options.seed_offset,
+        per_class=per_class(metric, benchmark.class_names),
+    )
     return result, metric
 
 
 def per_class(metric, class_names) -> list[dict]:
     """A row for each class, as `--out` writes them."""
-    return [{key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-            for row in metric.rows(class_names)]
+    return [
+        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+        for row in metric.rows(class_names)
+    ]
 
 
 def class_texts(class_names, vocabulary, family):
@@ -104,8 +120,9 @@ def make_reader(model, protocol, names, family, background):
     fixed = protocol.of(protocol.scales, "" if background is None else family)
     scale = fixed if fixed and model.has_scale else model.scale
     smallest = protocol.smallest.get(family) if worded else None
-    return Reader(model, model.embed(texts, protocol.templates), owners, protocol, scale, smallest, worded), \
-        np.array([*classes, -1 if background is None else background])  # labels of -1 take the last
+    return Reader(model, model.embed(texts, protocol.templates), owners, protocol, scale, smallest, worded), np.array(
+        [*classes, -1 if background is None else background]
+    )  # labels of -1 take the last
 
 
 def given_threshold(protocol, family, options):
@@ -116,8 +133,10 @@ def given_threshold(protocol, family, options):
     if value is not None:
         return value, "the protocol's"
     if options.sweep is None:
-        raise SSegError(f"The protocol {protocol.name} has no threshold for {family}: find one with --sweep halves or "
-                        "--sweep train, or give --background T.")
+        raise SSegError(
+            f"The protocol {protocol.name} has no threshold for {family}: find one with --sweep halves or "
+            "--sweep train, or give --background T."
+        )
     return 0.0, ""
 
 
@@ -158,8 +177,13 @@ class Counts:
         """All counts so far; whole or not at all."""
         part = path.with_name(f".{path.name}")
         with part.open("wb") as file:
-            np.savez(file, settings=settings, done=self.done, seconds=self.seconds,
-                     counts=np.stack([metric.state() for metric in self._all()]))
+            np.savez(
+                file,
+                settings=settings,
+                done=self.done,
+                seconds=self.seconds,
+                counts=np.stack([metric.state() for metric in self._all()]),
+            )
         part.replace(path)
 
     def load(self, path: Path, settings: str):
@@ -180,8 +204,20 @@ class Counts:
 def count_images(benchmark, reader, classes, counts, options, resumable=False):
     """Ask every picture and count; with --state, from where an earlier run was stopped."""
     path = Path(options.state) if resumable and options.state else None
-    settings = json.dumps([benchmark.name, len(benchmark), options.model, options.protocol, options.names,
-                           options.sweep, counts.thresholds, options.random_weights, options.boundary, options.combine])
+    settings = json.dumps(
+        [
+            benchmark.name,
+            len(benchmark),
+            options.model,
+            options.protocol,
+            options.names,
+            options.sweep,
+            counts.thresholds,
+            options.random_weights,
+            options.boundary,
+            options.combine,
+        ]
+    )
     if path and path.is_file():
         counts.load(path, settings)
     images = Prefetched(benchmark, options.workers, counts.done)

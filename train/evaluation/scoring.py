@@ -100,6 +100,7 @@ def resized(image: np.ndarray, short_side: int, device) -> Tensor:
 
 def corners(height: int, width: int, side: int, stride: int) -> list[tuple[int, int]]:
     """Top-left corners of mmsegmentation's sliding windows: steps of `stride`, the last one moved back to the edge."""
+
     def starts(length):
         return [min(i * stride, max(length - side, 0)) for i in range(-(-max(length - side, 0) // stride) + 1)]
 
@@ -126,8 +127,11 @@ def spread(evidence: Evidence, values: Tensor, hard: bool) -> Tensor:
     if evidence.weights is None:
         return values.T.reshape(-1, *evidence.grid)
     weights = inference.mask_weights(evidence.weights, "hard") if hard else evidence.weights
-    return inference.combine_scores(weights, values) if values.min() >= 0 else (
-        values.T @ weights.flatten(1)).view(-1, *evidence.grid)
+    return (
+        inference.combine_scores(weights, values)
+        if values.min() >= 0
+        else (values.T @ weights.flatten(1)).view(-1, *evidence.grid)
+    )
 
 
 def best_texts(values: Tensor, owners: Tensor) -> Tensor:

@@ -141,5 +141,7 @@ def _check_same(recipe: dict, before: dict, out: str) -> None:
         else:
             other, name = now != then or None, section
         if other is not None:
-            raise SSegError(f"{name} is {shown(now, 60)}, but the run in {out} began with {shown(then, 60)}: change it "
-                            "back to resume, or start anew with another out=.")
+            raise SSegError(
+                f"{name} is {shown(now, 60)}, but the run in {out} began with {shown(then, 60)}: change it "
+                "back to resume, or start anew with another out=."
+            )

@@ -95,7 +95,7 @@ def test_maps_are_those_of_the_views(tars, encoder, tmp_path):
         assert [level.shape for level in levels] == [(COUNT, 32, 8, 8), (COUNT, 48, 4, 4), (COUNT, 64, 4, 4)]
         for row in (0, 7, COUNT - 1):
             seen = torch.from_numpy(view_of(picture(int(samples[row].key)), row, view, 64).copy())
-            pixels = (seen.permute(2, 0, 1)[None] / 255 - torch.tensor(MEAN).view(3, 1, 1))
+            pixels = seen.permute(2, 0, 1)[None] / 255 - torch.tensor(MEAN).view(3, 1, 1)
             with torch.no_grad():
                 expected = encoder(pixels / torch.tensor(STD).view(3, 1, 1)).feature_maps
             for level, one in zip(levels, expected, strict=True):

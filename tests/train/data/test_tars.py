@@ -140,6 +140,7 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path, reds):
 def test_only_the_tars_that_are_asked_for_are_read(tmp_path):
     for name in ("dogs-000", "dogs-001", "cats-000", "fish"):
         write_tar(tmp_path / f"{name}.tar", {"a.png": encoded(plain(9)), "a.txt": name.encode()})
+
     def read(only):
         return sorted(TarPairs(tmp_path, 0, "cpu", 16, only=only).sample_captions(9))
 

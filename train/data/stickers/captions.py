@@ -77,7 +77,7 @@ COUNTS = {2: ("two", "two", "a pair of", "2"), 3: ("three", "three", "some", "3"
 
 
 def _split_head(name: str) -> tuple[str, str]:
-    """"bowl of noodles" -> ("bowl", " of noodles"): the part that is counted, and the rest."""
+    """ "bowl of noodles" -> ("bowl", " of noodles"): the part that is counted, and the rest."""
     head = AFTER_HEAD.split(name, maxsplit=1)[0]
     return head, name[len(head) :]
 
@@ -127,7 +127,7 @@ def _plural_word(words: str) -> str:
 
 @functools.cache
 def with_article(name: str) -> str:
-    """"dog" -> "a dog", "hourglass" -> "an hourglass"; "jeans", "bread" and "santa claus" stay bare."""
+    """ "dog" -> "a dog", "hourglass" -> "an hourglass"; "jeans", "bread" and "santa claus" stay bare."""
     if name in ONLY_ONE:
         return "the " + name
     if _is_mass(name) or _is_plural(name):
@@ -257,7 +257,7 @@ def _listed(words: list[str]) -> str:
 
 
 def _relate(rng: random.Random, mentions: list[_Mention]) -> str:
-    """"a dog next to a kite" or "a dog and a kite"."""
+    """ "a dog next to a kite" or "a dog and a kite"."""
     phrases = [mention.phrase for mention in mentions]
     if len(mentions) < 2 or rng.random() < 0.55:
         return _listed(phrases)
@@ -276,7 +276,7 @@ def _relations(first: _Mention, second: _Mention) -> tuple[str, ...]:
 
 
 def _place(rng: random.Random, materials: Sequence[SceneMaterial], words: Sequence[str]) -> str:
-    """"on the grass", "in front of a brick wall under the sky", "on sand and gravel"."""
+    """ "on the grass", "in front of a brick wall under the sky", "on sand and gravel"."""
     place, last = "", ""
     for material, word in zip(materials, words, strict=False):
         preposition = rng.choice(PLACES.get(material.name, ("on",)))

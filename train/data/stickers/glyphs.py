@@ -74,11 +74,13 @@ def load_vocabulary(path: str | Path | None = None) -> Vocabulary:
         things = tuple(Thing(t["glyph"], t["name"], tuple(t["synonyms"])) for t in raw["things"])
         materials = tuple(Material(m["name"], tuple(m["synonyms"])) for m in raw["materials"])
     except OSError as error:
-        raise SSegError(f"Cannot read the vocabulary {path} ({error.strerror}); give the path of a stickers.json."
-                        ) from error
+        raise SSegError(
+            f"Cannot read the vocabulary {path} ({error.strerror}); give the path of a stickers.json."
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise SSegError(f"The vocabulary {path} is not of the form of assets/stickers.json ({error!r}); repair it."
-                        ) from error
+        raise SSegError(
+            f"The vocabulary {path} is not of the form of assets/stickers.json ({error!r}); repair it."
+        ) from error
     seen = set()
     for entry in (*things, *materials):
         for phrase in (entry.name, *entry.synonyms):
@@ -116,15 +118,17 @@ def atlas(font: str | Path | None = None, size: int = 128, vocabulary: Vocabular
     try:
         face = ImageFont.truetype(str(path), STRIKE)
     except OSError as error:
-        raise SSegError(f"{path} cannot be used as the emoji font ({error}); use Debian's NotoColorEmoji.ttf."
-                        ) from error
+        raise SSegError(
+            f"{path} cannot be used as the emoji font ({error}); use Debian's NotoColorEmoji.ttf."
+        ) from error
     missing = _draw(face, ABSENT)
     cells = []
     for thing in vocabulary.things:
         drawn = _draw(face, thing.glyph)
         if np.array_equal(drawn, missing) or drawn[..., 3].max() < VISIBLE:
-            raise SSegError(f'The font {path} has no glyph {thing.glyph} for "{thing.name}"; use a newer '
-                            "NotoColorEmoji.ttf.")
+            raise SSegError(
+                f'The font {path} has no glyph {thing.glyph} for "{thing.name}"; use a newer NotoColorEmoji.ttf.'
+            )
         cells.append(_fit(drawn, size))
     return torch.from_numpy(np.stack(cells)).permute(0, 3, 1, 2).contiguous()  # (T, 4, size, size)
 

@@ -35,9 +35,11 @@ def night_sky(noise: Noise, v: int) -> torch.Tensor:
     low = noise.colour(v, (0.58, 0.75), (0.5, 0.9), (0.14, 0.3))
     image = mix(high, low, noise.y.expand(v, -1, -1) + 0.12 * noise.fbm(v, 2, 4))
     for cells, radius in ((26, 0.16), (11, 0.11)):
+
         def star(cell, radius=radius):
             glow = 1 - torch.hypot(cell.dx, cell.dy) / (radius * (0.5 + cell.number(0)))
             return glow.clamp_min(0) * (cell.number(1) < 0.6)
+
         height, owner = noise.scatter(v, cells, cells, star)
         image = image + (height * 1.6 * (0.35 + owner.number(2)))[:, None]
     return image
@@ -60,10 +62,12 @@ def blades(noise: Noise, v: int, columns: int, rows: int, layers: int, width: fl
     """Upright blades in overlapping layers, nearer ones later: lightness (v, size, size), 0 where none stands."""
     light = torch.zeros(v, noise.size, noise.size)
     for layer in range(layers):
+
         def blade(cell):
             up = (0.5 - cell.dy / tall).clamp(0, 1)  # 0 at the foot, 1 at the tip
             bend = (cell.number(0) - 0.5) * 3.0 * up**2
             return (width * (1 - up * 0.9) - (cell.dx - bend).abs()) * (cell.dy.abs() < tall / 2)
+
         height, owner = noise.scatter(v, rows, columns, blade)
         up = (0.5 - owner.dy / tall).clamp(0, 1)
         near = 0.55 + 0.45 * (layer + 1) / layers
@@ -215,10 +219,12 @@ def field_of_flowers(noise: Noise, v: int) -> torch.Tensor:
     hue = noise.number(v, 0.72, 1.2)
     spread = noise.number(v, 0.03, 0.3)
     for cells in (13, 8):
+
         def flower(cell):
             angle = torch.atan2(cell.dy, cell.dx) + cell.number(2) * TAU
             petals = 0.75 + 0.25 * torch.cos(5 * angle)
             return (0.34 + 0.2 * cell.number(3)) * petals - torch.hypot(cell.dx, cell.dy)
+
         height, owner = noise.scatter(v, cells, cells, flower)
         away, pale = torch.hypot(owner.dx, owner.dy), owner.number(1)
         petal = hsv(hue + spread * (owner.number(0) - 0.5), 0.85 - 0.75 * (pale < 0.25).float(), 0.8 + 0.2 * pale)
@@ -254,10 +260,12 @@ def wheat_field(noise: Noise, v: int) -> torch.Tensor:
     gold = noise.colour(v, (0.1, 0.14), (0.5, 0.75), (0.85, 1.0))
     image = mix(dark, gold, blades(noise, v, 34, 5, 2, 0.33, 1.9) * 0.8)
     for cells in (8, 6):
+
         def ear(cell):
             lean = cell.dx + (cell.number(0) - 0.5) * 0.7 * cell.dy
             kernels = 0.75 + 0.25 * torch.cos(cell.dy * 26 + TAU * torch.sign(lean) * 0.25)
             return 0.2 * kernels * (1 - (cell.dy / 0.6) ** 2).clamp_min(0) ** 0.5 - lean.abs()
+
         height, owner = noise.scatter(v, cells, cells + 4, ear)
         ears = shade(gold.expand(-1, -1, noise.size, noise.size), 0.35 * owner.number(1) - 0.45 + 2.8 * height)
         image = mix(image, ears, step(0.0, 0.02, height))
@@ -282,6 +290,7 @@ def dry_leaves(noise: Noise, v: int) -> torch.Tensor:
     image = ground.expand(-1, -1, noise.size, noise.size)
     hue = noise.number(v, 0.045, 0.085)
     for cells in (9, 8, 7):
+
         def turned(cell):
             cos, sin = (TAU * cell.number(0)).cos(), (TAU * cell.number(0)).sin()
             return cell.dx * cos + cell.dy * sin, (cell.dy * cos - cell.dx * sin).abs()
@@ -289,6 +298,7 @@ def dry_leaves(noise: Noise, v: int) -> torch.Tensor:
         def leaf(cell):
             along, across = turned(cell)
             return 0.34 * (1 - (along / 0.75) ** 2) * (1 - 0.3 * along) - across
+
         height, owner = noise.scatter(v, cells, cells, leaf)
         along, across = turned(owner)
         tone = hue + 0.09 * (owner.number(1) - 0.55)
@@ -300,10 +310,26 @@ def dry_leaves(noise: Noise, v: int) -> torch.Tensor:
 
 
 PROCEDURES = {
-    "sky": sky, "night sky": night_sky, "sunset": sunset, "grass": grass, "sand": sand, "snow": snow, "water": water,
-    "brick wall": brick_wall, "wooden floor": wooden_floor, "road": road, "forest": forest, "stone wall": stone_wall,
-    "carpet": carpet, "marble": marble, "field of flowers": field_of_flowers, "lava": lava, "gravel": gravel,
-    "wheat field": wheat_field, "tiled floor": tiled_floor, "dry leaves": dry_leaves,
+    "sky": sky,
+    "night sky": night_sky,
+    "sunset": sunset,
+    "grass": grass,
+    "sand": sand,
+    "snow": snow,
+    "water": water,
+    "brick wall": brick_wall,
+    "wooden floor": wooden_floor,
+    "road": road,
+    "forest": forest,
+    "stone wall": stone_wall,
+    "carpet": carpet,
+    "marble": marble,
+    "field of flowers": field_of_flowers,
+    "lava": lava,
+    "gravel": gravel,
+    "wheat field": wheat_field,
+    "tiled floor": tiled_floor,
+    "dry leaves": dry_leaves,
 }
 NAMES = tuple(PROCEDURES)
 VARIANTS = 12  # textures of each material

@@ -116,8 +116,12 @@ class Cells:
     def owner(self, at: torch.Tensor) -> "Owner":
         """The owner of each pixel from the cells' numbers (v, size, size); offsets go the short way round the rim."""
         dx, dy = self.u - at % self.columns, self.w - at.div(self.columns, rounding_mode="floor")
-        return Owner(self, at, dx - self.columns * ((dx - 0.5) / self.columns).round(),
-                     dy - self.rows * ((dy - 0.5) / self.rows).round())
+        return Owner(
+            self,
+            at,
+            dx - self.columns * ((dx - 0.5) / self.columns).round(),
+            dy - self.rows * ((dy - 0.5) / self.rows).round(),
+        )
 
 
 class Owner:

@@ -154,8 +154,9 @@ class Planner:
         k = thing.shape[1]
         side, order = dice.uniform(n, k, low=difficulty.side[0], high=difficulty.side[1]).sort(1, descending=True)
         thing = thing.gather(1, order)  # smaller things lie in front
-        askew = torch.where(dice.chance(0.15, n, k), dice.uniform(n, k, high=2 * math.pi),
-                            (0.25 * dice.normal(n, k)).clamp(-0.6, 0.6))
+        askew = torch.where(
+            dice.chance(0.15, n, k), dice.uniform(n, k, high=2 * math.pi), (0.25 * dice.normal(n, k)).clamp(-0.6, 0.6)
+        )
         horizon, borders = self._borders(dice, material)
         in_order = self.above.logical_not()[material].long() + (material < 0) * 2
         sorted_material = material.gather(1, in_order.argsort(dim=1, stable=True))
@@ -167,8 +168,14 @@ class Planner:
         contrast = dice.uniform(n, k, low=0.8, high=1.15)
         bright = dice.uniform(n, k, 1, low=0.8, high=1.2) * dice.uniform(n, k, 3, low=0.92, high=1.08)
         earthly = dice.uniform(n, 3, 1, low=0.8, high=1.15) * dice.uniform(n, 3, 3, low=0.93, high=1.07)
-        light = torch.cat([0.25 * dice.normal(n, 2).clamp(-2, 2), dice.uniform(n, 1, low=0.85, high=1.12),
-                           dice.uniform(n, 1, low=-0.3, high=0.3)], 1)
+        light = torch.cat(
+            [
+                0.25 * dice.normal(n, 2).clamp(-2, 2),
+                dice.uniform(n, 1, low=0.85, high=1.12),
+                dice.uniform(n, 1, low=-0.3, high=0.3),
+            ],
+            1,
+        )
         plan = ScenePlan(
             thing=thing, centre=self._anywhere(dice, side), side=side, angle=askew,
             flip=1 - 2 * dice.chance(0.5, n, k).float(),
@@ -322,7 +329,8 @@ def distance(shape: dict[str, torch.Tensor], size: int) -> torch.Tensor:
     dx, dy = line - blob[..., :1, None], line[:, None] - blob[..., 1:2, None]
     away = -(dx * dx + dy * dy).sqrt()
     return torch.where(blob[..., 2:, None] > 0, away, straight) + F.interpolate(
-        wobble, (size, size), mode="bilinear", align_corners=True)
+        wobble, (size, size), mode="bilinear", align_corners=True
+    )
 
 
 def cover(plan: ScenePlan, size: int) -> torch.Tensor:

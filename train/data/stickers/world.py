@@ -110,8 +110,9 @@ class StickerWorld:
         for number, images in enumerate(self.bank.levels):
             some = torch.nonzero(level == number)[:, 0]
             if len(some):
-                ground[some] = F.grid_sample(images[texture[some]].float(), grid[some], padding_mode="border",
-                                             align_corners=False)
+                ground[some] = F.grid_sample(
+                    images[texture[some]].float(), grid[some], padding_mode="border", align_corners=False
+                )
         return ground * plan.material_gain[rows, i, :, None, None]
 
     def _stickers(self, plan: ScenePlan, k: int):
@@ -178,5 +179,8 @@ def soften(image: torch.Tensor) -> torch.Tensor:
     """Blur (n, 3, s, s) by the binomial filter 1-2-1 in both directions."""
     kernel = torch.tensor([0.25, 0.5, 0.25], device=image.device)
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, 3).expand(3, 1, 1, 3), groups=3),
-                    kernel.view(1, 1, 3, 1).expand(3, 1, 3, 1), groups=3)
+    return F.conv2d(
+        F.conv2d(padded, kernel.view(1, 1, 1, 3).expand(3, 1, 1, 3), groups=3),
+        kernel.view(1, 1, 3, 1).expand(3, 1, 3, 1),
+        groups=3,
+    )

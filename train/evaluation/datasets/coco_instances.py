@@ -46,8 +46,9 @@ def prepare_coco_instances(name: str = NAME, root=None, partial=False, split="va
     annotations = by_image(data["annotations"])
     masks = folder_of_masks(folder, split)
     jobs = [(masks / f"{Path(one['file_name']).stem}.png", one) for one in data["images"]]
-    return convert(jobs, lambda one: id_png(
-        paint(one["height"], one["width"], annotations.get(one["id"], []), class_of)))
+    return convert(
+        jobs, lambda one: id_png(paint(one["height"], one["width"], annotations.get(one["id"], []), class_of))
+    )
 
 
 def folder_of_masks(folder: Path, split: str) -> Path:

@@ -78,13 +78,17 @@ def label_map(image: dict, regions) -> bytes:
     for category, segmentation in regions:
         mask = coco_mask.decode(segmentation)
         if mask.shape != raw.shape:
-            raise SSegError(f"The annotation of {image['file_name']} has another size than the picture: fetch "
-                            "trainval_merged.json again.")
+            raise SSegError(
+                f"The annotation of {image['file_name']} has another size than the picture: fetch "
+                "trainval_merged.json again."
+            )
         raw[mask > 0] = category
     classes = np.searchsorted(RAW_IDS, raw).clip(max=len(RAW_IDS) - 1)
     if (np.take(RAW_IDS, classes) != raw).any():
-        raise SSegError(f"The annotation of {image['file_name']} has categories that are not among the 59: take "
-                        "trainval_merged.json, not the full annotation of 459 categories.")
+        raise SSegError(
+            f"The annotation of {image['file_name']} has categories that are not among the 59: take "
+            "trainval_merged.json, not the full annotation of 459 categories."
+        )
     buffer = io.BytesIO()
     Image.fromarray(classes.astype(np.uint8)).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -95,8 +99,11 @@ def _folder(name, root):
 
 
 def _read_json(folder):
-    found = [path for place in (folder, folder.parent, folder.parent.parent)
-             if (path := place / "trainval_merged.json").is_file()]
+    found = [
+        path
+        for place in (folder, folder.parent, folder.parent.parent)
+        if (path := place / "trainval_merged.json").is_file()
+    ]
     if not found:
         raise SSegError(f"trainval_merged.json lies neither in {folder} nor beside it: fetch it from {SOURCE}.")
     try:

@@ -53,8 +53,10 @@ class FolderBenchmark:
         masks = {path.stem: path for path in self._find("masks", (".png",))}
         missing = [path.name for path in self.images if path.stem not in masks]
         if missing:
-            raise SSegError(f"{len(missing)} pictures of {self.root} have no mask, the first is {missing[0]}: "
-                            f"put masks/{Path(missing[0]).stem}.png beside it.")
+            raise SSegError(
+                f"{len(missing)} pictures of {self.root} have no mask, the first is {missing[0]}: "
+                f"put masks/{Path(missing[0]).stem}.png beside it."
+            )
         self.masks = masks
 
     def __len__(self):
@@ -66,8 +68,9 @@ class FolderBenchmark:
             labels = self._read_mask(self.masks[path.stem])
             if labels.shape != image.shape[:2]:
                 sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (labels, image)]
-                raise SSegError(f"The mask of {path.name} has {sizes[0]} pixels, the picture {sizes[1]}: "
-                                "make them one size.")
+                raise SSegError(
+                    f"The mask of {path.name} has {sizes[0]} pixels, the picture {sizes[1]}: make them one size."
+                )
             yield Sample(image, labels, path.stem)
 
     def _read_classes(self):
@@ -86,8 +89,10 @@ class FolderBenchmark:
         first: dict[str, int] = {}
         for place, name in enumerate(names):
             if first.setdefault(key(name), place) != place:
-                raise SSegError(f'{path} has "{name}" twice, as id {first[key(name)]} and as id {place}: give each id '
-                                "a name of its own, or both classes one id.")
+                raise SSegError(
+                    f'{path} has "{name}" twice, as id {first[key(name)]} and as id {place}: give each id '
+                    "a name of its own, or both classes one id."
+                )
         return names
 
     def _find(self, part, suffixes):
@@ -101,8 +106,10 @@ class FolderBenchmark:
         ids = read_ids(path)
         labels = np.where(ids == self.ignored_id, self.ignore, ids).astype(np.int32)
         if labels.max() >= len(self.class_names):
-            raise SSegError(f"{path} holds the id {labels.max()}, but classes.txt names only 0 to "
-                            f"{len(self.class_names) - 1}: add the name, or paint those pixels {self.ignored_id}.")
+            raise SSegError(
+                f"{path} holds the id {labels.max()}, but classes.txt names only 0 to "
+                f"{len(self.class_names) - 1}: add the name, or paint those pixels {self.ignored_id}."
+            )
         return labels
 
 
@@ -115,9 +122,13 @@ def doubts(benchmark, metric) -> list[str]:
     share = metric.compute()["ignored"]
     true = np.flatnonzero(metric.true)
     if len(true) == 1 and metric.num_classes > 1:
-        return [f'All pixels that count are "{benchmark.class_names[true[0]]}"; the other {100 * share:.1f} % have the '
-                f"id {ignored_id}, which does not count: if it stands for a class, paint that class with its own id."]
+        return [
+            f'All pixels that count are "{benchmark.class_names[true[0]]}"; the other {100 * share:.1f} % have the '
+            f"id {ignored_id}, which does not count: if it stands for a class, paint that class with its own id."
+        ]
     if share >= MUCH:
-        return [f"{100 * share:.1f} % of the pixels have the id {ignored_id}, which does not count: if it stands for a "
-                "class, paint that class with its own id."]
+        return [
+            f"{100 * share:.1f} % of the pixels have the id {ignored_id}, which does not count: if it stands for a "
+            "class, paint that class with its own id."
+        ]
     return []

@@ -29,10 +29,15 @@ def open_imagenet_s(name: str = "imagenet-s-50", root=None, limit=None, split="v
     folder = _folder(name, folder_of(name, "imagenet-s", root), classes)
     tags = [path.name for path in visible(folder / "validation") if path.is_dir()]
     if len(tags) != classes:
-        raise SSegError(f"{folder / 'validation'} has {len(tags)} folders of classes, {name} has {classes}, and ids "
-                        f"count them: fetch it whole from {SOURCE}.")
-    pairs = [(image, folder / "validation-segmentation" / tag / f"{image.stem}.png")
-             for tag in tags for image in visible(folder / "validation" / tag)]
+        raise SSegError(
+            f"{folder / 'validation'} has {len(tags)} folders of classes, {name} has {classes}, and ids "
+            f"count them: fetch it whole from {SOURCE}."
+        )
+    pairs = [
+        (image, folder / "validation-segmentation" / tag / f"{image.stem}.png")
+        for tag in tags
+        for image in visible(folder / "validation" / tag)
+    ]
     check_count(name, len(pairs), COUNTS[classes], partial, SOURCE)
     names = ["other", *(name_of(tag) for tag in tags)]
     benchmark = PhotographBenchmark(name, pairs, names, range(classes + 1), [IGNORED], limit=limit, read=read_rgb)
@@ -45,8 +50,10 @@ def read_rgb(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as mask:
             if mask.mode != "RGB" or mask.format != "PNG":
-                raise SSegError(f"{path} is {mask.mode} {mask.format}, not RGB PNG, where ids are R + 256 G: fetch the "
-                                "published masks.")
+                raise SSegError(
+                    f"{path} is {mask.mode} {mask.format}, not RGB PNG, where ids are R + 256 G: fetch the "
+                    "published masks."
+                )
             pixels = np.asarray(mask).astype(np.int32)  # (H, W, 3)
     except OSError:
         raise SSegError(f"{path} is damaged: fetch it again.") from None

@@ -42,8 +42,10 @@ def prepare_lvis(name: str = "lvis", root=None, partial=False, split="val") -> i
     path = folder / f"lvis_v1_{split}.json"
     data = read_instances(path if path.is_file() else folder / "annotations" / path.name, SOURCE)
     if len(data["categories"]) != CATEGORIES:
-        raise SSegError(f"{path.name} names {len(data['categories']):,} categories, LVIS v1 has {CATEGORIES:,}: "
-                        f"fetch version 1 from {SOURCE}.")
+        raise SSegError(
+            f"{path.name} names {len(data['categories']):,} categories, LVIS v1 has {CATEGORIES:,}: "
+            f"fetch version 1 from {SOURCE}."
+        )
     check_count(name, len(data["images"]), COUNTS[split], partial, SOURCE)
     categories = sorted(data["categories"], key=lambda one: one["id"])
     class_of = {one["id"]: index + 1 for index, one in enumerate(categories)}
@@ -52,8 +54,9 @@ def prepare_lvis(name: str = "lvis", root=None, partial=False, split="val") -> i
     for one in data["images"]:
         part, file = one["coco_url"].split("/")[-2:]  # .../val2017/000000000139.jpg
         jobs.append((_prepared(folder, split) / part / f"{Path(file).stem}.png", one))
-    count = convert(jobs, lambda one: id_png(
-        paint(one["height"], one["width"], annotations.get(one["id"], []), class_of)))
+    count = convert(
+        jobs, lambda one: id_png(paint(one["height"], one["width"], annotations.get(one["id"], []), class_of))
+    )
     names = ["background", *(plain_name(one["name"]) for one in categories)]
     write_whole(_prepared(folder, split) / "classes.json", json.dumps(names).encode())
     return count

@@ -39,8 +39,10 @@ def check_count(benchmark: str, found: int, expected: tuple[int, ...], partial: 
     if found and (partial or found in expected):
         return
     wanted = " or ".join(f"{count:,}" for count in expected)
-    raise SSegError(f"{benchmark} has {wanted} pictures, but here are {found:,}: fetch the rest from {source}, "
-                    "or say --partial to score a part, which compares with nothing published.")
+    raise SSegError(
+        f"{benchmark} has {wanted} pictures, but here are {found:,}: fetch the rest from {source}, "
+        "or say --partial to score a part, which compares with nothing published."
+    )
 
 
 class PhotographBenchmark:

@@ -43,11 +43,17 @@ class Pointing:
             entries = json.loads((folder / "phrase-boxes.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise SSegError(f"{folder / 'phrase-boxes.json'} is missing or damaged: see docs/data.md.") from None
-        places = {key: (tar, parts["picture"]) for tar in visible(folder, "*.tar")
-                  for key, parts in members(tar).items() if "picture" in parts}
+        places = {
+            key: (tar, parts["picture"])
+            for tar in visible(folder, "*.tar")
+            for key, parts in members(tar).items()
+            if "picture" in parts
+        }
         if missing := sorted(entries.keys() - places.keys()):
-            raise SSegError(f"{len(missing)} pictures of the boxes are in no tar of {folder}, the first is "
-                            f"{missing[0]}: put the tars beside phrase-boxes.json.")
+            raise SSegError(
+                f"{len(missing)} pictures of the boxes are in no tar of {folder}, the first is "
+                f"{missing[0]}: put the tars beside phrase-boxes.json."
+            )
         self.name = name
         self.images = [(places[key], entry) for key, entry in sorted(entries.items())][:limit]
 
@@ -55,12 +61,17 @@ class Pointing:
         return len(self.images)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, list[Phrase]]]:
-        for ((tar, (offset, size)), entry) in self.images:
+        for (tar, (offset, size)), entry in self.images:
             image = images.read(_bytes(tar, offset, size))
             scale = np.array([image.shape[1] / entry["size"][0], image.shape[0] / entry["size"][1]] * 2)
             phrases = {(text, number): kind for text, number, kind in entry["phrases"] if number in entry["boxes"]}
-            yield image, [Phrase(text, kind, np.array(entry["boxes"][number], float) * scale)
-                          for (text, number), kind in phrases.items()]
+            yield (
+                image,
+                [
+                    Phrase(text, kind, np.array(entry["boxes"][number], float) * scale)
+                    for (text, number), kind in phrases.items()
+                ],
+            )
 
 
 def _bytes(tar: Path, offset: int, size: int) -> bytes:

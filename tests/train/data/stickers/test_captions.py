@@ -147,7 +147,7 @@ def test_relations_fit_the_places():
 
 
 def test_an_adjective_never_makes_another_name():
-    """"little girl" and "baby giraffe" are names; "big wheel" would be one in a vocabulary that lists it."""
+    """ "little girl" and "baby giraffe" are names; "big wheel" would be one in a vocabulary that lists it."""
     words = frozenset({"big wheel", "tiny boats"})
     assert captions._described("big", "wheel", words) == "wheel"
     assert captions._described("tiny", "boat", words) == "boat"

@@ -43,9 +43,7 @@ def make_atlas(n):
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    return Vocabulary(
-        tuple(Thing("", f"thing{i}") for i in range(30)), tuple(Material(name) for name in NAMES)
-    )
+    return Vocabulary(tuple(Thing("", f"thing{i}") for i in range(30)), tuple(Material(name) for name in NAMES))
 
 
 @pytest.fixture(scope="module")
@@ -245,8 +243,9 @@ def test_the_training_splits_never_show_a_held_out_pair(planners):
 
 def test_every_thing_of_a_held_out_scene_meets_a_held_out_partner(planners):
     plan = planners["heldout"].plan(1, 1000, TEST)
-    odd = planners["heldout"].held_out[plan.thing][torch.arange(1000)[:, None, None], torch.arange(4)[:, None],
-                                                   plan.material.clamp_min(0)[:, None]]
+    odd = planners["heldout"].held_out[plan.thing][
+        torch.arange(1000)[:, None, None], torch.arange(4)[:, None], plan.material.clamp_min(0)[:, None]
+    ]
     odd = (odd & (plan.material >= 0)[:, None]).any(2)
     assert odd[plan.thing >= 0].all()
     assert (plan.thing >= 0).any(1).all()

@@ -26,8 +26,11 @@ def make(root, mask=None, names="cat\ndog\nsky\n", size=(3, 2)):
     return root
 
 
-@pytest.mark.parametrize("mask", [Image.fromarray(IDS), palette(IDS), Image.fromarray(IDS.astype(np.uint16))],
-                         ids=["grey", "palette", "16-bit"])
+@pytest.mark.parametrize(
+    "mask",
+    [Image.fromarray(IDS), palette(IDS), Image.fromarray(IDS.astype(np.uint16))],
+    ids=["grey", "palette", "16-bit"],
+)
 def test_ids_are_read_as_they_are_and_255_is_ignored(tmp_path, mask):
     benchmark = FolderBenchmark(make(tmp_path, mask))
     (sample,) = benchmark

@@ -14,8 +14,13 @@ from train import evaluate
 from train.evaluation.datasets.pointing import Pointing, inside
 
 PHRASES = [["a dog", "1", "animals"], ["grass", "2", "scene"], ["fun", "3", "other"]]
-BOXES = {"a": {"size": [200, 100], "phrases": PHRASES,
-               "boxes": {"1": [[0, 0, 50, 50], [150, 0, 200, 100]], "2": [[40, 40, 160, 100]]}}}
+BOXES = {
+    "a": {
+        "size": [200, 100],
+        "phrases": PHRASES,
+        "boxes": {"1": [[0, 0, 50, 50], [150, 0, 200, 100]], "2": [[40, 40, 160, 100]]},
+    }
+}
 
 
 @pytest.fixture

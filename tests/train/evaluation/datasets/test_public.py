@@ -27,23 +27,63 @@ TAGS = {count: sorted(imagenet_s._names())[:count] for count in (50, 300, 919)}
 CASES = {
     "voc": (layouts.voc, [0, 12, 255, 15], ["background", "dog", None, "person"], "dog", 100 * 3 / 10 / 3),
     "voc20": (layouts.voc, [0, 12, 255, 15], [None, "dog", None, "person"], "dog", 100 * 3 / 4 / 2),
-    "context": (layouts.context, [0, 2, 458, 187], ["background", "aeroplane", "wood", "grass"], "wood",
-                100 * 2 / 12 / 4),
+    "context": (
+        layouts.context,
+        [0, 2, 458, 187],
+        ["background", "aeroplane", "wood", "grass"],
+        "wood",
+        100 * 2 / 12 / 4,
+    ),
     "context59": (layouts.context, [0, 2, 458, 187], [None, "aeroplane", "wood", "grass"], "wood", 100 * 2 / 6 / 3),
-    "coco-object": (layouts.coco_stuff, [0, 89, 255, 181], ["person", "toothbrush", "background", "background"],
-                    "background", 100 * 3 / 12 / 3),
-    "coco-stuff": (layouts.coco_stuff, [0, 89, 255, 181], ["person", "toothbrush", None, "wood"], "person",
-                   100 * 6 / 10 / 3),
-    "coco-object-instances": (lambda root, ids: layouts.instances(root, ids, COCO), [1, 90, 18, 44],
-                              ["person", "toothbrush", "dog", "bottle"], "dog", 100 * 2 / 12 / 4),
-    "lvis": (lambda root, ids: layouts.instances(root, ids, LVIS, "lvis_v1_val.json", "images/val2017"),
-             [1203, 1, 257, 700], ["thing 1203", "thing 1", "thing 257", "thing 700"], "thing 1203", 100 * 6 / 12 / 4),
-    "imagenet-s-50": (lambda root, ids: layouts.imagenet_s(root, ids, TAGS[50]), [0, 1000, 1, 50],
-                      ["other", None, TAGS[50][0], TAGS[50][-1]], "other", 100 * 6 / 9 / 3),
-    "imagenet-s-300": (lambda root, ids: layouts.imagenet_s(root, ids, TAGS[300]), [0, 1000, 256, 300],
-                       ["other", None, TAGS[300][255], TAGS[300][-1]], "other", 100 * 6 / 9 / 3),
-    "imagenet-s-919": (lambda root, ids: layouts.imagenet_s(root, ids, TAGS[919]), [0, 1000, 256, 919],
-                       ["other", None, TAGS[919][255], TAGS[919][-1]], "other", 100 * 6 / 9 / 3),
+    "coco-object": (
+        layouts.coco_stuff,
+        [0, 89, 255, 181],
+        ["person", "toothbrush", "background", "background"],
+        "background",
+        100 * 3 / 12 / 3,
+    ),
+    "coco-stuff": (
+        layouts.coco_stuff,
+        [0, 89, 255, 181],
+        ["person", "toothbrush", None, "wood"],
+        "person",
+        100 * 6 / 10 / 3,
+    ),
+    "coco-object-instances": (
+        lambda root, ids: layouts.instances(root, ids, COCO),
+        [1, 90, 18, 44],
+        ["person", "toothbrush", "dog", "bottle"],
+        "dog",
+        100 * 2 / 12 / 4,
+    ),
+    "lvis": (
+        lambda root, ids: layouts.instances(root, ids, LVIS, "lvis_v1_val.json", "images/val2017"),
+        [1203, 1, 257, 700],
+        ["thing 1203", "thing 1", "thing 257", "thing 700"],
+        "thing 1203",
+        100 * 6 / 12 / 4,
+    ),
+    "imagenet-s-50": (
+        lambda root, ids: layouts.imagenet_s(root, ids, TAGS[50]),
+        [0, 1000, 1, 50],
+        ["other", None, TAGS[50][0], TAGS[50][-1]],
+        "other",
+        100 * 6 / 9 / 3,
+    ),
+    "imagenet-s-300": (
+        lambda root, ids: layouts.imagenet_s(root, ids, TAGS[300]),
+        [0, 1000, 256, 300],
+        ["other", None, TAGS[300][255], TAGS[300][-1]],
+        "other",
+        100 * 6 / 9 / 3,
+    ),
+    "imagenet-s-919": (
+        lambda root, ids: layouts.imagenet_s(root, ids, TAGS[919]),
+        [0, 1000, 256, 919],
+        ["other", None, TAGS[919][255], TAGS[919][-1]],
+        "other",
+        100 * 6 / 9 / 3,
+    ),
 }
 NEEDS_PREPARE = ("context", "context59", "coco-object-instances", "lvis")
 
@@ -91,8 +131,19 @@ def test_the_oracle_scores_100_a_constant_its_value_and_other_ids_less(name, tmp
 
 
 def test_class_counts_are_those_of_the_literature(tmp_path):
-    wanted = {"voc": 21, "voc20": 20, "context": 60, "context59": 59, "coco-object": 81, "coco-object-instances": 81,
-              "coco-stuff": 171, "lvis": 1204, "imagenet-s-50": 51, "imagenet-s-300": 301, "imagenet-s-919": 920}
+    wanted = {
+        "voc": 21,
+        "voc20": 20,
+        "context": 60,
+        "context59": 59,
+        "coco-object": 81,
+        "coco-object-instances": 81,
+        "coco-stuff": 171,
+        "lvis": 1204,
+        "imagenet-s-50": 51,
+        "imagenet-s-300": 301,
+        "imagenet-s-919": 920,
+    }
     for name, count in wanted.items():
         assert len(opened(name, tmp_path / name).class_names) == count, name
 
@@ -126,11 +177,14 @@ def test_a_missing_folder_is_one_sentence(name, tmp_path, capsys):
         assert len(said.err.strip().splitlines()) == 1 and not said.out
 
 
-@pytest.mark.parametrize(("name", "folder", "words"), [
-    ("voc", "VOC2010", "holds VOC2010, but voc needs VOC2012"),
-    ("context", "VOC2012", "holds VOC2012, but context needs VOC2010"),
-    ("coco-stuff", "images/val2014", "holds val2014, but coco-stuff needs val2017"),
-])
+@pytest.mark.parametrize(
+    ("name", "folder", "words"),
+    [
+        ("voc", "VOC2010", "holds VOC2010, but voc needs VOC2012"),
+        ("context", "VOC2012", "holds VOC2012, but context needs VOC2010"),
+        ("coco-stuff", "images/val2014", "holds val2014, but coco-stuff needs val2017"),
+    ],
+)
 def test_another_year_is_named(name, folder, words, tmp_path):
     (tmp_path / folder).mkdir(parents=True)
     with pytest.raises(SSegError, match=words):

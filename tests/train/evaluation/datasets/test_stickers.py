@@ -101,8 +101,10 @@ def test_the_benchmark_yields_fixed_scenes_with_full_labels():
         assert 1 <= len(things) <= 4
     assert len({sample.name for sample in samples}) == 4
     fewer = list(StickersBenchmark("stickers", limit=2, size=64))
-    assert all(np.array_equal(a.image, b.image) and np.array_equal(a.labels, b.labels)
-               for a, b in zip(fewer, samples, strict=False))
+    assert all(
+        np.array_equal(a.image, b.image) and np.array_equal(a.labels, b.labels)
+        for a, b in zip(fewer, samples, strict=False)
+    )
     moved = next(iter(StickersBenchmark("stickers", seed_offset=1, limit=1, size=64)))
     assert not np.array_equal(moved.labels, samples[0].labels)
 
