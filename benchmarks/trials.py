@@ -1,11 +1,13 @@
 """The contact sheet of trials: photographs, words, and what weights paint. Judged by eye.
 
     python -m benchmarks.trials --model photos --trials FILE.json [--data DIR] [--out out/trials.png]
+    python -m benchmarks.trials --model photos --trials assets/gallery/gallery.json --data assets   # the gallery
 
-FILE holds a list of {"image": path under DIR, "words": "dog, grass"}; DIR is $SSEG_DATA where not given, else data/ of
-the repository. Each is asked with the page's defaults. On the sheet, 1,600 pixels wide: three trials a row, each the
-photograph, beside it what was found, below the words with their colours and the shares of the picture. The last line is
-one JSON object; `painted` is the number of trials where anything was found.
+FILE holds a list of {"image": path under DIR, "words": "dog, grass"}; without words, those are asked that the weights
+themselves propose for the photograph. DIR is $SSEG_DATA where not given, else data/ of the repository. Each is asked
+with the page's defaults. On the sheet, 1,600 pixels wide: three trials a row, each the photograph, beside it what was
+found, below the words with their colours and the shares of the picture. The last line is one JSON object; `painted` is
+the number of trials where anything was found.
 """
 
 import argparse
@@ -51,7 +53,7 @@ def main(arguments=None) -> int:
         asked = read_trials(options.trials)
         segmenter = sseg.load(options.model)
         folder = data_folder(options.data)
-        trials = [answer(segmenter, folder / one["image"], one["words"]) for one in Progress(asked, "trials")]
+        trials = [answer(segmenter, folder / one["image"], one.get("words")) for one in Progress(asked, "trials")]
     except SSegError as error:
         print(error, file=sys.stderr)
         return 2
@@ -78,7 +80,9 @@ def read_trials(path) -> list[dict]:
     """The entries of a file of trials. SSegError if it is missing or of another form."""
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
-        fits = entries and all(isinstance(one["image"], str) and isinstance(one["words"], str) for one in entries)
+        fits = entries and all(
+            isinstance(one["image"], str) and isinstance(one.get("words", ""), str) for one in entries
+        )
     except (OSError, ValueError, TypeError, KeyError):
         fits = False
     if not fits:
@@ -86,10 +90,13 @@ def read_trials(path) -> list[dict]:
     return entries
 
 
-def answer(segmenter, path: Path, words: str) -> Trial:
-    """Ask one photograph as the page does. SSegError for a missing picture or no words."""
+def answer(segmenter, path: Path, words: str | None) -> Trial:
+    """Ask one photograph as the page does, by default for what is proposed. SSegError for a missing picture or no
+    words."""
     rgb = images.read(path)
-    found = segmenter.ask(segmenter.encode(rgb), words, background=own_background(segmenter))
+    encoded = segmenter.encode(rgb)
+    asked = words if words is not None else [proposal["phrase"] for proposal in segmenter.suggest(encoded)]
+    found = segmenter.ask(encoded, asked, background=own_background(segmenter))
     size = fitted(rgb.shape[:2])
     small = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS))
     labels = np.asarray(Image.fromarray(found.labels).resize(size, Image.Resampling.NEAREST))

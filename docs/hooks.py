@@ -13,6 +13,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "LICENSE": "LICENSE.txt",
     "assets/examples/CREDITS.md": "credits.md",
+    "assets/gallery/CREDITS.md": "credits-gallery.md",
     "assets/vocabularies/synonyms.yaml": "synonyms.yaml",
 }
 LINK = re.compile(r'(\]\(|src="|srcset=")([^)\s"#]+)')
