@@ -238,7 +238,7 @@ def test_small_shares_are_said_and_long_words_stay_inside():
         assert len(lines) > 3 and max(ends) <= trials.CELL
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '[{"image": "a.jpg"}]', '[{"image": "a.jpg", "words": 3}]', "3"])
+@pytest.mark.parametrize("text", [None, "{", "[]", '[{"words": "dog"}]', '[{"image": "a.jpg", "words": 3}]', "3"])
 def test_files_of_another_form_are_one_sentence(tmp_path, text):
     path = tmp_path / "trials.json"
     if text is not None:

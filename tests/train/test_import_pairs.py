@@ -127,8 +127,12 @@ def imported(source, out, capsys, *options):
     return json.loads(capsys.readouterr().out)
 
 
+def tar_in_upper_case(folder):
+    return write_tar(folder / "SOME.TAR", members("txt"))
+
+
 FORMS = [sidecars, json_sidecars, csv, tsv_utf16, flickr, flickr_token, imagefolder, parquet, datasets_parquet, coco,
-         tar, tar_gz]  # fmt: skip
+         tar, tar_gz, tar_in_upper_case]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)

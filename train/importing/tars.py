@@ -19,8 +19,9 @@ BLOCK = tarfile.BLOCKSIZE
 
 def read_tar(path: Path) -> Iterator[Found]:
     """All samples of a tar; each stretch of it that is no tar is one `Found` with a problem."""
-    with tempfile.TemporaryFile() if not path.name.endswith(".tar") else path.open("rb") as file:
-        if not path.name.endswith(".tar"):
+    packed_by_gzip = not path.name.lower().endswith(".tar")
+    with tempfile.TemporaryFile() if packed_by_gzip else path.open("rb") as file:
+        if packed_by_gzip:
             try:
                 with gzip.open(path) as packed:
                     shutil.copyfileobj(packed, file)
